@@ -1,0 +1,75 @@
+// keys/keys.h: key files, signatures, external signers.
+//
+// Private keys: unencrypted PKCS#8 PEM (as `openssl genpkey -algorithm ed25519` writes it), minisign
+// (password-protected or not) and signify -n. Public keys: PEM SubjectPublicKeyInfo, minisign, signify,
+// `ssh-ed25519` lines, 64 hex digits. The kind is recognised from the content.
+// Ed25519: RFC 8032; PKCS#8 and SPKI for it: RFC 8410. All cryptography is libsodium's.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/file.h"
+#include "tensorpatch/result.h"
+
+namespace tensorpatch::keys {
+
+struct PublicKey {
+  uint16_t algorithm = TENSORPATCH_ED25519;
+  std::array<uint8_t, 32> id{};  // SHA-256 of the SubjectPublicKeyInfo DER
+  std::vector<uint8_t> bytes;    // Ed25519: 32
+};
+
+struct Signature {
+  uint16_t algorithm = TENSORPATCH_ED25519;
+  std::array<uint8_t, 32> key_id{};
+  std::vector<uint8_t> bytes;  // Ed25519: 64
+};
+
+// Memory of the secret is wiped on destruction. Movable, not copyable.
+class PrivateKey {
+ public:
+  static Result<PrivateKey> generate();
+  // `password` is asked only for a protected key, once; it returns an error to give up.
+  static Result<PrivateKey> parse(std::string_view text,
+                                  const std::function<Result<std::string>()>& password);
+  PrivateKey(PrivateKey&&) noexcept;
+  PrivateKey& operator=(PrivateKey&&) noexcept;
+  ~PrivateKey();
+
+  const PublicKey& public_key() const;
+  Signature sign(base::Bytes message) const;
+  std::string to_pem() const;  // PKCS#8
+
+ private:
+  struct Secret;
+  explicit PrivateKey(std::unique_ptr<Secret> secret);
+  std::unique_ptr<Secret> secret_;
+};
+
+// An Ed25519 public key from its 32 bytes, with its id computed.
+PublicKey make_public_key(const std::array<uint8_t, 32>& bytes);
+
+Result<PublicKey> parse_public_key(std::string_view text);
+
+enum class PublicKeyFormat { kPem, kMinisign, kSignify, kHex, kC };
+// The file's text, ending in a newline. kC is an initialiser for tensorpatch_key.
+std::string format_public_key(const PublicKey& key, PublicKeyFormat format);
+
+// Whether `signature` over `message` is right for `key`, whatever the key id in it says.
+bool verify(const PublicKey& key, base::Bytes message, const Signature& signature);
+
+// Makes a signature by running a program: `command` is split into words like a shell does for quotes and
+// backslashes only (no shell is started), gets `message` on standard input and must write the raw
+// signature to standard output and exit 0. The signature is verified with `key` before it is returned.
+// E_SIGNER with the program's exit status and the end of its standard error otherwise.
+Result<Signature> sign_with_command(const std::string& command, const PublicKey& key,
+                                    base::Bytes message);
+
+}  // namespace tensorpatch::keys

@@ -1,0 +1,77 @@
+// model/model.h: a model file seen as segments that tile it.
+//
+// Every byte of the file lies in exactly one segment: a tensor's values, a quantisation or bias array,
+// or the bytes between. A parser only says where things are; it copies no weights and changes nothing.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/file.h"
+#include "tensorpatch/result.h"
+
+namespace tensorpatch::model {
+
+// The element type of a segment, little-endian in the file.
+enum class ElementType : uint8_t {
+  kBytes,  // no element structure: metadata, text, sub-byte or unknown types
+  kUint8,
+  kInt8,
+  kUint16,
+  kInt16,
+  kUint32,
+  kInt32,
+  kUint64,
+  kInt64,
+  kFloat16,
+  kBfloat16,
+  kFloat32,
+  kFloat64,
+};
+// Bytes an element takes, >= 1 (kBytes: 1).
+unsigned element_size(ElementType type);
+std::string_view element_type_name(ElementType type);
+
+// What a segment is for; drives matching and the choice of models.
+enum class Role : uint8_t {
+  kOther,      // bytes between tensors: headers, graph, padding
+  kWeights,    // a tensor's values
+  kBias,       // int32 bias of a quantised layer
+  kScale,      // quantisation scales, one a tensor or a channel
+  kZeroPoint,  // quantisation zero points
+};
+
+struct Segment {
+  uint64_t offset = 0;  // in the file
+  uint64_t size = 0;    // bytes, > 0; a multiple of element_size(type)
+  ElementType type = ElementType::kBytes;
+  Role role = Role::kOther;
+  std::string name;              // as the file says, scales as "<tensor>/scale"; empty for kOther; may repeat
+  std::vector<uint64_t> shape;   // outermost first; empty for kOther
+  uint64_t row_elements = 0;     // elements of one row (output channel) where rows are contiguous, else 0
+};
+
+enum class Format : uint8_t { kRaw, kTflite, kSafetensors };
+std::string_view format_name(Format format);
+
+struct Model {
+  Format format = Format::kRaw;
+  uint64_t file_size = 0;
+  std::vector<Segment> segments;  // ascending offsets; tile [0, file_size)
+  std::string warning;            // why a file that looked like a container was taken as raw; else empty
+};
+
+// Reads the structure of a model file of any kind. Never fails: a damaged or unknown container is a raw
+// model with one kOther segment (none for an empty file) and, when it looked like a known container, a
+// warning. `file` is only looked at during the call.
+Model parse(base::Bytes file);
+
+// The one check that every parser's result passes before parse() returns it: segments are ascending,
+// not empty, tile the file exactly, and each size is a multiple of its element size and agrees with its
+// shape. Returns what is wrong otherwise.
+Result<void> check_tiling(const Model& model);
+
+}  // namespace tensorpatch::model
