@@ -1,0 +1,63 @@
+# cmake/dependencies.cmake: every package that host code links, found in one place.
+#
+# Targets to link, and the Debian package that provides each:
+#   zstd::libzstd_shared          libzstd-dev          CLI11::CLI11                  libcli11-dev
+#   PkgConfig::libsodium          libsodium-dev        flatbuffers::flatbuffers      libflatbuffers-dev
+#   PkgConfig::libdivsufsort      libdivsufsort-dev    flatbuffers::flatc (program)  flatbuffers-compiler
+#   PkgConfig::libdivsufsort64    libdivsufsort-dev    nlohmann_json::nlohmann_json  nlohmann-json3-dev
+#   BZip2::BZip2                  libbz2-dev           tl::expected                  libexpected-dev
+#   OpenSSL::Crypto               libssl-dev           Threads::Threads              (the C library)
+#   GTest::gtest_main             libgtest-dev         (with TENSORPATCH_TESTS)
+# SPDX-License-Identifier: Apache-2.0
+
+# Stops with the name of the apt package when `target` does not exist after `what` was searched.
+function(tensorpatch_require target what package)
+  if(NOT TARGET ${target})
+    message(FATAL_ERROR "tensorpatch needs ${what}, which was not found. On Debian: "
+                        "apt-get install ${package}  (all packages: .ci/packages.txt)")
+  endif()
+endfunction()
+
+# find_package, or the message above.
+macro(tensorpatch_find name target package)
+  find_package(${name} QUIET ${ARGN})
+  tensorpatch_require(${target} ${name} ${package})
+endmacro()
+
+# A library that only ships a pkg-config file.
+macro(tensorpatch_find_pkg_config module package)
+  pkg_check_modules(${module} QUIET IMPORTED_TARGET ${module})
+  tensorpatch_require(PkgConfig::${module} ${module} ${package})
+endmacro()
+
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+tensorpatch_find(Threads Threads::Threads libc6-dev)
+find_package(PkgConfig QUIET)
+if(NOT PkgConfig_FOUND)
+  message(FATAL_ERROR "tensorpatch needs pkg-config, which was not found. On Debian: "
+                      "apt-get install pkg-config  (all packages: .ci/packages.txt)")
+endif()
+
+tensorpatch_find(zstd zstd::libzstd_shared libzstd-dev)
+tensorpatch_find(CLI11 CLI11::CLI11 libcli11-dev)
+tensorpatch_find(nlohmann_json nlohmann_json::nlohmann_json nlohmann-json3-dev)
+tensorpatch_find(tl-expected tl::expected libexpected-dev)
+tensorpatch_find(BZip2 BZip2::BZip2 libbz2-dev)
+tensorpatch_find(OpenSSL OpenSSL::Crypto libssl-dev COMPONENTS Crypto)
+tensorpatch_find_pkg_config(libsodium libsodium-dev)
+tensorpatch_find_pkg_config(libdivsufsort libdivsufsort-dev)
+tensorpatch_find_pkg_config(libdivsufsort64 libdivsufsort-dev)
+
+tensorpatch_find(FlatBuffers flatbuffers::flatbuffers libflatbuffers-dev CONFIG)
+if(NOT TARGET flatbuffers::flatc)
+  find_program(TENSORPATCH_FLATC flatc)
+  if(TENSORPATCH_FLATC)
+    add_executable(flatbuffers::flatc IMPORTED)
+    set_target_properties(flatbuffers::flatc PROPERTIES IMPORTED_LOCATION "${TENSORPATCH_FLATC}")
+  endif()
+endif()
+tensorpatch_require(flatbuffers::flatc flatc flatbuffers-compiler)
+
+if(TENSORPATCH_TESTS)
+  tensorpatch_find(GTest GTest::gtest_main libgtest-dev)
+endif()
