@@ -116,6 +116,8 @@ typedef struct tensorpatch_hash_port {
   int (*finish)(void* state, uint8_t digest[TENSORPATCH_DIGEST_SIZE]);
 } tensorpatch_hash_port;
 
+enum { TENSORPATCH_BEYOND_END = 1 }; /* read_old's answer that means "not this file" */
+
 /* The caller's storage and cryptography. Each callback returns 0, or anything else to stop the update.
  * `component` is the index of a component in the bundle, 0-based. */
 typedef struct tensorpatch_ports {
@@ -124,7 +126,7 @@ typedef struct tensorpatch_ports {
   /* 0 only when `signature` over `message` is right for `key`. */
   int (*verify)(void* context, const tensorpatch_key* key, const uint8_t* message,
                 size_t message_size, const uint8_t* signature, size_t signature_size);
-  /* Reads exactly `size` bytes of an old file. */
+  /* Reads exactly `size` bytes of an old file; TENSORPATCH_BEYOND_END when the file is too short. */
   int (*read_old)(void* context, uint32_t component, uint64_t offset, uint8_t* data, size_t size);
   /* Writes a piece of a new file. Offsets ascend without gaps; every offset is a multiple of the
    * profile's write size. NULL: verify only, nothing is written or read back. */
@@ -140,10 +142,11 @@ typedef struct tensorpatch_ports {
   int (*save_checkpoint)(void* context, const uint8_t record[TENSORPATCH_CHECKPOINT_SIZE]);
 } tensorpatch_ports;
 
-/* A decoder of one kind of chunk; entries of the table handed to init, so that the linker drops those
+/* A decoder of one kind of data; entries of the table handed to init, so that the linker drops those
  * that are not named. Opaque: use the objects below or those of lib/ports. */
 typedef struct tensorpatch_codec tensorpatch_codec;
-extern const tensorpatch_codec tensorpatch_codec_model; /* tensor and byte models: every profile */
+extern const tensorpatch_codec tensorpatch_codec_values; /* tensor values */
+extern const tensorpatch_codec tensorpatch_codec_bytes;  /* everything else */
 
 /* Reports how far an update is; cheap. */
 typedef struct tensorpatch_progress {

@@ -1,0 +1,144 @@
+// format.h: the numbers of docs/FORMAT.md, in the words of that page.
+//
+// Encoder and decoder both take them from here. All integers in files are little-endian.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace tensorpatch::format {
+
+inline constexpr uint8_t kMagic[8] = {0x89, 'T', 'P', 'B', 0x0D, 0x0A, 0x1A, 0x0A};
+inline constexpr uint8_t kMajor = 0;  // 1 once the format is declared
+inline constexpr uint8_t kMinor = 1;
+
+// The type that the DSSE framing of a statement's signature names.
+inline constexpr char kStatementType[] = "application/vnd.tensorpatch.statement";
+
+inline constexpr size_t kDigestSize = 32;
+
+// Prefix: magic, major, minor, statement size u16, signatures size u16, zero u16.
+inline constexpr size_t kPrefixSize = 16;
+inline constexpr size_t kPrefixMajor = 8;
+inline constexpr size_t kPrefixMinor = 9;
+inline constexpr size_t kPrefixStatementSize = 10;
+inline constexpr size_t kPrefixSignaturesSize = 12;
+inline constexpr size_t kPrefixZero = 14;
+
+// Statement: one header, then 1..6 components; FlatBuffers structs of schemas/bundle.fbs.
+namespace header {
+inline constexpr size_t kSize = 128;
+inline constexpr size_t kMajor = 0;             // u8, as in the prefix
+inline constexpr size_t kMinor = 1;             // u8, as in the prefix
+inline constexpr size_t kKind = 2;              // u8, see Kind
+inline constexpr size_t kComponentCount = 3;    // u8, 1..6
+inline constexpr size_t kRequiredFlags = 4;     // u32, an unknown bit: refused
+inline constexpr size_t kOptionalFlags = 8;     // u32, an unknown bit: ignored
+inline constexpr size_t kSecurityVersion = 12;  // u32
+inline constexpr size_t kSequence = 16;         // u64
+inline constexpr size_t kDeviceClass = 24;      // 16 bytes, all zero: any device
+inline constexpr size_t kWorkspaceSize = 40;    // u32, equals workspace_size(limits)
+inline constexpr size_t kRequiredCodecs = 44;   // u32, bit set of codec ids
+inline constexpr size_t kBlockSize = 48;        // u32, 256..1 MiB
+inline constexpr size_t kRestartInterval = 52;  // u32, bytes of new between restart points at most
+inline constexpr size_t kEraseSize = 56;    // u32, power of two; restart points are multiples of it
+inline constexpr size_t kWriteSize = 60;    // u32, power of two; offsets of writes are multiples
+inline constexpr size_t kHistoryLog2 = 64;  // u8, 8..22: bytes of new that the decoder remembers
+inline constexpr size_t kValueSlots = 65;   // u8, 0..16: independent states of the values codec
+inline constexpr size_t kValueLevel = 66;   // u8, 0 = S, 1 = L
+inline constexpr size_t kByteCellsLog2 = 67;  // u8, 0 or 8..20: hashed cells of the bytes codec
+inline constexpr size_t kMatchLog2 =
+    68;  // u8, 0 or 6..18: entries of the bytes codec's match table
+inline constexpr size_t kZstdWindowLog2 = 69;  // u8, 0 or 10..22
+inline constexpr size_t kZero2 = 70;           // 6 bytes, zero
+inline constexpr size_t kManifestSize = 76;    // u32, 1..65,536
+inline constexpr size_t kManifestDigest = 80;  // 32 bytes
+inline constexpr size_t kZero16 = 112;         // 16 bytes, zero
+}  // namespace header
+
+namespace component {
+inline constexpr size_t kSize = 128;
+inline constexpr size_t kOldSize = 0;  // u64, 0 for a whole file
+inline constexpr size_t kNewSize = 8;  // u64
+inline constexpr size_t kPatchSize =
+    16;                               // u64, bytes of the patch stream; 0 only when new is empty
+inline constexpr size_t kId = 24;     // u32, first component 0, then ascending by one
+inline constexpr size_t kFlags = 28;  // u32, see ComponentFlag; an unknown bit: refused
+inline constexpr size_t kOldDigest = 32;
+inline constexpr size_t kNewDigest = 64;
+inline constexpr size_t kFirstBlock =
+    96;  // digest of the first block; zero when the patch is empty
+}  // namespace component
+
+inline constexpr size_t kMaxComponents = 6;
+inline constexpr size_t kMaxStatementSize = header::kSize + kMaxComponents * component::kSize;
+inline constexpr uint32_t kMinBlockSize = 256;
+inline constexpr uint32_t kMaxBlockSize = 1u << 20;
+inline constexpr uint32_t kMaxManifestSize = 1u << 16;
+
+enum Kind : uint8_t { kKindUpdate = 1 };
+
+enum RequiredFlag : uint32_t {  // all reserved: refused by this version
+  kFlagInPlace = 1u << 0,
+  kFlagUndo = 1u << 1,
+  kFlagEncrypted = 1u << 2,
+};
+
+enum ComponentFlag : uint32_t {
+  kComponentWhole = 1u << 0,  // made without an old file: old size 0
+  kComponentKeep = 1u << 1,   // reserved: refused by this version
+};
+
+// Signatures: records one after another, algorithm u16, size u16, key id, signature.
+inline constexpr size_t kSignatureHeaderSize = 36;
+inline constexpr size_t kMaxSignatures = 8;
+inline constexpr size_t kMaxSignatureSize = 128;  // of a known algorithm
+
+// Codecs, as numbers in chunk headers and bits in kRequiredCodecs.
+enum CodecId : uint8_t {
+  kCodecOperations = 0,  // range-coded operations: copies, always there
+  kCodecValues = 1,      // typed values inside operations
+  kCodecBytes = 2,       // literal bytes inside operations
+  kCodecZstd = 3,        // a chunk that is one zstd frame
+};
+
+// Chunk header: codec and flags u8, new size and payload size as varints (LEB128, at most 5 bytes).
+inline constexpr uint8_t kChunkCodecMask = 0x0F;
+inline constexpr uint8_t kChunkRestart = 0x80;
+inline constexpr size_t kMaxChunkHeader = 11;
+inline constexpr uint32_t kMaxChunkSize = 1u << 30;
+
+// Most bytes of payload that one step of the decoder may take: one operation header or one element.
+inline constexpr size_t kMaxStepInput = 128;
+
+// Payload bytes of a block that is not the last of its component.
+inline constexpr uint64_t block_payload(uint32_t block_size) {
+  return block_size - kDigestSize;
+}
+
+// Number of blocks that carry a patch stream of the given size; block_size >= kMinBlockSize.
+inline constexpr uint64_t block_count(uint64_t patch_size, uint32_t block_size) {
+  if (patch_size <= block_size) return patch_size != 0 ? 1 : 0;
+  return 1 + (patch_size - block_size + block_payload(block_size) - 1) / block_payload(block_size);
+}
+
+// Checkpoint record, TENSORPATCH_CHECKPOINT_SIZE bytes.
+namespace checkpoint {
+inline constexpr uint8_t kMagic[4] = {'T', 'P', 'C', 'K'};
+inline constexpr uint16_t kVersion = 1;
+inline constexpr size_t kMagicAt = 0;
+inline constexpr size_t kVersionAt = 4;    // u16
+inline constexpr size_t kComponentAt = 6;  // u16
+inline constexpr size_t kBlockOffsetAt =
+    8;  // u32, first byte of the restart chunk in the block's payload
+inline constexpr size_t kZeroAt = 12;             // u32, zero
+inline constexpr size_t kNewOffsetAt = 16;        // u64
+inline constexpr size_t kBlockIndexAt = 24;       // u64, in the component
+inline constexpr size_t kStatementDigestAt = 32;  // identity of the bundle
+inline constexpr size_t kBlockDigestAt = 64;      // of the block at kBlockIndexAt
+inline constexpr size_t kCheckAt = 96;            // SHA-256 of the 96 bytes before
+inline constexpr size_t kSize = 128;
+}  // namespace checkpoint
+
+}  // namespace tensorpatch::format
