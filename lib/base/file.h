@@ -40,12 +40,13 @@ class Sink {
 
 // What a new output file may be.
 struct OutputOptions {
-  bool replace = false;     // an existing file may be replaced; otherwise E_EXISTS
-  unsigned mode = 0644;     // permission bits, narrowed by the umask
+  bool replace = false;  // an existing file may be replaced; otherwise E_EXISTS
+  unsigned mode = 0644;  // permission bits, narrowed by the umask
 };
 
-// A file that appears under its name only when commit() succeeds: written beside it under a temporary
-// name, then fsync, rename, fsync of the folder. Destroyed without commit, nothing is left behind.
+// A file that appears under its name only when commit() succeeds: written beside it under a
+// temporary name, then fsync, rename, fsync of the folder. Destroyed without commit, nothing is
+// left behind.
 class OutputFile : public Sink {
  public:
   static Result<std::unique_ptr<OutputFile>> create(const std::filesystem::path& path,
@@ -63,7 +64,8 @@ class OutputFile : public Sink {
   std::unique_ptr<State> state_;
 };
 
-// Whether two paths name one file, also through links or other spellings. A missing file equals none.
+// Whether two paths name one file, also through links or other spellings. A missing file equals
+// none.
 bool is_same_file(const std::filesystem::path& a, const std::filesystem::path& b);
 
 }  // namespace tensorpatch::base
