@@ -52,9 +52,12 @@ struct Segment {
   std::string name;              // as the file says, scales as "<tensor>/scale"; empty for kOther; may repeat
   std::vector<uint64_t> shape;   // outermost first; empty for kOther
   uint64_t row_elements = 0;     // elements of one row (output channel) where rows are contiguous, else 0
+  // Block-quantised tensors (kBytes only): `block_elements` values take `block_size` bytes; else both 0.
+  uint32_t block_size = 0;
+  uint32_t block_elements = 0;
 };
 
-enum class Format : uint8_t { kRaw, kTflite, kSafetensors };
+enum class Format : uint8_t { kRaw, kTflite, kSafetensors, kOnnx, kGguf };
 std::string_view format_name(Format format);
 
 struct Model {

@@ -1,0 +1,185 @@
+// model/model.cc: names and sizes of types, the tiling of a file, and the choice of the parser.
+// SPDX-License-Identifier: Apache-2.0
+#include "model/model.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "model/parsers.h"
+
+namespace tensorpatch::model {
+namespace {
+
+struct TypeFacts {
+  std::string_view name;
+  unsigned size;
+};
+// In the order of ElementType.
+constexpr std::array<TypeFacts, 13> kTypes{{{"bytes", 1},
+                                            {"uint8", 1},
+                                            {"int8", 1},
+                                            {"uint16", 2},
+                                            {"int16", 2},
+                                            {"uint32", 4},
+                                            {"int32", 4},
+                                            {"uint64", 8},
+                                            {"int64", 8},
+                                            {"float16", 2},
+                                            {"bfloat16", 2},
+                                            {"float32", 4},
+                                            {"float64", 8}}};
+static_assert(kTypes.size() == static_cast<size_t>(ElementType::kFloat64) + 1);
+
+// In the order of Format.
+constexpr std::array<std::string_view, 5> kFormatNames{"raw", "tflite", "safetensors", "onnx",
+                                                       "gguf"};
+static_assert(kFormatNames.size() == static_cast<size_t>(Format::kGguf) + 1);
+
+struct Container {
+  Format format;
+  bool (*looks_like)(base::Bytes file);
+  Result<Segments> (*find)(base::Bytes file);
+};
+constexpr Container kContainers[] = {
+    {Format::kTflite, looks_like_tflite, find_tflite},
+    {Format::kSafetensors, looks_like_safetensors, find_safetensors},
+};
+
+Segment other(uint64_t offset, uint64_t size) {
+  Segment segment;
+  segment.offset = offset;
+  segment.size = size;
+  return segment;
+}
+
+Model raw_model(uint64_t file_size) {
+  Model model;
+  model.file_size = file_size;
+  if (file_size > 0) model.segments.push_back(other(0, file_size));
+  return model;
+}
+
+Result<Model> parse_container(const Container& container, base::Bytes file) {
+  auto found = container.find(file);
+  if (!found) return tl::unexpected(std::move(found.error()));
+  auto segments = tile(std::move(*found), file.size());
+  if (!segments) return tl::unexpected(std::move(segments.error()));
+  Model model{container.format, file.size(), std::move(*segments), {}};
+  if (auto checked = check_tiling(model); !checked) {
+    return tl::unexpected(std::move(checked.error()));
+  }
+  return model;
+}
+
+std::string describe(const Segment& segment) {
+  std::string text = "segment at offset " + std::to_string(segment.offset);
+  if (!segment.name.empty()) text += " (" + segment.name + ")";
+  return text;
+}
+
+// What is wrong with a segment by itself, or null.
+const char* segment_fault(const Segment& segment) {
+  if (segment.size == 0) return "is empty";
+  const uint64_t unit = segment.block_size != 0 ? segment.block_size : element_size(segment.type);
+  if (segment.size % unit != 0) return "is not a whole number of elements";
+  if ((segment.block_size == 0) != (segment.block_elements == 0)) return "has half a block size";
+  if (segment.block_size != 0 && segment.type != ElementType::kBytes) return "has typed blocks";
+  if (segment.role == Role::kOther) {
+    return segment.name.empty() && segment.shape.empty() ? nullptr : "has a name but no role";
+  }
+  // The elements of plain kBytes may be smaller than a byte.
+  if (segment.type == ElementType::kBytes && segment.block_size == 0) return nullptr;
+  const std::optional<uint64_t> count = element_count(segment.shape);
+  const uint64_t per_unit = segment.block_size != 0 ? segment.block_elements : 1;
+  if (!count || *count % per_unit != 0 || *count / per_unit != segment.size / unit) {
+    return "does not have the size of its shape";
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+unsigned element_size(ElementType type) {
+  return kTypes[static_cast<size_t>(type)].size;
+}
+
+std::string_view element_type_name(ElementType type) {
+  return kTypes[static_cast<size_t>(type)].name;
+}
+
+std::string_view format_name(Format format) {
+  return kFormatNames[static_cast<size_t>(format)];
+}
+
+Model parse(base::Bytes file) {
+  for (const Container& container : kContainers) {
+    if (!container.looks_like(file)) continue;
+    auto model = parse_container(container, file);
+    if (model) return std::move(*model);
+    Model raw = raw_model(file.size());
+    raw.warning = "damaged " + std::string(format_name(container.format)) +
+                  " file is taken as raw bytes: " + model.error().message;
+    return raw;
+  }
+  return raw_model(file.size());
+}
+
+Result<void> check_tiling(const Model& model) {
+  uint64_t end = 0;
+  for (const Segment& segment : model.segments) {
+    if (segment.offset != end) {
+      return fail(TENSORPATCH_E_FORMAT,
+                  describe(segment) + " does not begin where the one before ends");
+    }
+    if (segment.size > model.file_size - end) {
+      return fail(TENSORPATCH_E_FORMAT, describe(segment) + " ends behind the file");
+    }
+    if (const char* fault = segment_fault(segment)) {
+      return fail(TENSORPATCH_E_FORMAT, describe(segment) + " " + fault);
+    }
+    end += segment.size;
+  }
+  if (end != model.file_size) {
+    return fail(TENSORPATCH_E_FORMAT, "segments end before the file does");
+  }
+  return {};
+}
+
+Result<Segments> tile(Segments found, uint64_t file_size) {
+  std::erase_if(found, [](const Segment& segment) { return segment.size == 0; });
+  std::stable_sort(found.begin(), found.end(),
+                   [](const Segment& a, const Segment& b) { return a.offset < b.offset; });
+  Segments tiled;
+  tiled.reserve(2 * found.size() + 1);
+  uint64_t end = 0;
+  for (Segment& segment : found) {
+    if (segment.offset < end) {
+      return fail(TENSORPATCH_E_FORMAT, describe(segment) + " overlaps the one before");
+    }
+    if (segment.offset > file_size || segment.size > file_size - segment.offset) {
+      return fail(TENSORPATCH_E_FORMAT, describe(segment) + " ends behind the file");
+    }
+    if (segment.offset > end) tiled.push_back(other(end, segment.offset - end));
+    end = segment.offset + segment.size;
+    tiled.push_back(std::move(segment));
+  }
+  if (end < file_size) tiled.push_back(other(end, file_size - end));
+  return tiled;
+}
+
+std::optional<uint64_t> element_count(const std::vector<uint64_t>& shape) {
+  uint64_t count = 1;
+  for (const uint64_t dimension : shape) {
+    if (__builtin_mul_overflow(count, dimension, &count)) return std::nullopt;
+  }
+  return count;
+}
+
+uint64_t row_elements(const std::vector<uint64_t>& shape) {
+  if (shape.size() < 2 || shape[0] == 0) return 0;
+  if (shape[0] == 1) return shape.back();
+  return element_count(shape).value_or(0) / shape[0];
+}
+
+}  // namespace tensorpatch::model

@@ -1,0 +1,49 @@
+// model/parsers.h: what the container parsers have in common; private to lib/model.
+//
+// A parser finds the tensors of one kind of container in any order and leaves the bytes between
+// them to tile(). It refuses what is damaged and never reads outside `file`; it may give segments
+// of size zero, which tile() drops. To add a container: one file with looks_like_ and find_, one
+// line in model.cc. SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <bit>
+#include <cstring>
+#include <optional>
+#include <vector>
+
+#include "model/model.h"
+
+namespace tensorpatch::model {
+
+using Segments = std::vector<Segment>;
+
+// Whether the first bytes say that a file means to be such a container; cheap, never refuses by
+// itself.
+bool looks_like_safetensors(base::Bytes file);
+bool looks_like_tflite(base::Bytes file);
+
+Result<Segments> find_safetensors(base::Bytes file);
+Result<Segments> find_tflite(base::Bytes file);
+
+// Sorts what a parser found, drops empty segments and fills the gaps with kOther segments. Refuses
+// ranges outside the file and overlaps.
+Result<Segments> tile(Segments found, uint64_t file_size);
+
+// The number of elements, or nothing when it does not fit 64 bits. 1 for an empty shape (a scalar).
+std::optional<uint64_t> element_count(const std::vector<uint64_t>& shape);
+
+// Segment::row_elements of values stored outermost dimension first. The outermost dimension is the
+// output channel, except where it is 1 (depthwise filters in TFLite's order): there the innermost
+// is.
+uint64_t row_elements(const std::vector<uint64_t>& shape);
+
+// Little-endian integer at `offset`, which the caller has checked.
+template <class T>
+T load(base::Bytes file, uint64_t offset) {
+  static_assert(std::endian::native == std::endian::little);
+  T value;
+  std::memcpy(&value, file.data() + offset, sizeof value);
+  return value;
+}
+
+}  // namespace tensorpatch::model
