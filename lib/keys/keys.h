@@ -1,13 +1,14 @@
 // keys/keys.h: key files, signatures, external signers.
 //
-// Private keys: unencrypted PKCS#8 PEM (as `openssl genpkey -algorithm ed25519` writes it), minisign
-// (password-protected or not) and signify -n. Public keys: PEM SubjectPublicKeyInfo, minisign, signify,
-// `ssh-ed25519` lines, 64 hex digits. The kind is recognised from the content.
+// Private keys: unencrypted PKCS#8 PEM (as `openssl genpkey -algorithm ed25519` writes it),
+// minisign (password-protected or not) and signify -n. Public keys: PEM SubjectPublicKeyInfo,
+// minisign, signify, `ssh-ed25519` lines, 64 hex digits. The kind is recognised from the content.
 // Ed25519: RFC 8032; PKCS#8 and SPKI for it: RFC 8410. All cryptography is libsodium's.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -45,7 +46,7 @@ class PrivateKey {
 
   const PublicKey& public_key() const;
   Signature sign(base::Bytes message) const;
-  std::string to_pem() const;  // PKCS#8
+  std::string to_pem() const;  // PKCS#8; the caller wipes it
 
  private:
   struct Secret;
@@ -53,23 +54,32 @@ class PrivateKey {
   std::unique_ptr<Secret> secret_;
 };
 
+// Overwrites and empties a string that held a secret: a key file's text, a password.
+void wipe(std::string& secret);
+
 // An Ed25519 public key from its 32 bytes, with its id computed.
 PublicKey make_public_key(const std::array<uint8_t, 32>& bytes);
 
+// E_KEY for keys of other algorithms, named in the message, and for bytes that are no one's honest
+// key (not canonical, low order).
 Result<PublicKey> parse_public_key(std::string_view text);
 
 enum class PublicKeyFormat { kPem, kMinisign, kSignify, kHex, kC };
-// The file's text, ending in a newline. kC is an initialiser for tensorpatch_key.
+// The file's text, ending in a newline. kC is an entry, for C99 and C++20, of an array of
+// tensorpatch_key.
 std::string format_public_key(const PublicKey& key, PublicKeyFormat format);
 
 // Whether `signature` over `message` is right for `key`, whatever the key id in it says.
 bool verify(const PublicKey& key, base::Bytes message, const Signature& signature);
 
-// Makes a signature by running a program: `command` is split into words like a shell does for quotes and
-// backslashes only (no shell is started), gets `message` on standard input and must write the raw
-// signature to standard output and exit 0. The signature is verified with `key` before it is returned.
-// E_SIGNER with the program's exit status and the end of its standard error otherwise.
+// Makes a signature by running a program: `command` is split into words like a shell does for
+// quotes and backslashes only (no shell is started; E_USAGE when it cannot be split). The program
+// finds `message` on standard input (a file in memory, so that /dev/stdin can be opened and
+// measured) and must write the raw signature, nothing else, to standard output and exit 0 within
+// `patience`. The signature is verified with `key` before it is returned. E_SIGNER with the
+// program's exit status and the end of its standard error otherwise.
 Result<Signature> sign_with_command(const std::string& command, const PublicKey& key,
-                                    base::Bytes message);
+                                    base::Bytes message,
+                                    std::chrono::milliseconds patience = std::chrono::minutes(5));
 
 }  // namespace tensorpatch::keys

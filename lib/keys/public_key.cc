@@ -1,0 +1,187 @@
+// keys/public_key.cc: reading and writing Ed25519 public keys, checking signatures.
+// SPDX-License-Identifier: Apache-2.0
+#include <sodium.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "keys/key_text.h"
+#include "keys/keys.h"
+
+namespace tensorpatch::keys {
+namespace {
+
+constexpr size_t kKeySize = crypto_sign_PUBLICKEYBYTES;
+constexpr size_t kKeyNumberSize = 8;
+static_assert(kKeySize == 32 && crypto_hash_sha256_BYTES == TENSORPATCH_KEY_ID_SIZE);
+
+using KeyBytes = std::span<const uint8_t, kKeySize>;
+
+std::array<uint8_t, kSpkiPrefix.size() + kKeySize> to_spki(KeyBytes key) {
+  std::array<uint8_t, kSpkiPrefix.size() + kKeySize> der{};
+  std::ranges::copy(kSpkiPrefix, der.begin());
+  std::ranges::copy(key, der.begin() + kSpkiPrefix.size());
+  return der;
+}
+
+std::string to_hex(std::span<const uint8_t> bytes) {
+  std::string text(bytes.size() * 2 + 1, '\0');
+  sodium_bin2hex(text.data(), text.size(), bytes.data(), bytes.size());
+  text.pop_back();
+  return text;
+}
+
+tl::unexpected<Error> unsupported(const KeyText& text) {
+  const std::string what = describe(text);
+  std::string hint = "only Ed25519 public keys verify bundles";
+  if (what.find("private key") != std::string::npos ||
+      what.find("secret key") != std::string::npos) {
+    hint = "make the public key from it: tensorpatch pubkey KEY";
+  } else if (text.label == "CERTIFICATE") {
+    hint = "take the public key out of it: openssl x509 -in CERT -pubkey -noout";
+  }
+  return fail(TENSORPATCH_E_KEY, "not a public key for bundles: " + what, std::move(hint));
+}
+
+// The 32 bytes of the key within the payload; empty when it holds something else.
+std::span<const uint8_t> find_key(const KeyText& text) {
+  static constexpr std::array<uint8_t, 19> kSshPrefix = {
+      0, 0, 0, 11, 's', 's', 'h', '-', 'e', 'd', '2', '5', '5', '1', '9', 0, 0, 0, 32};
+  const auto after = [&](std::span<const uint8_t> prefix) -> std::span<const uint8_t> {
+    const std::span<const uint8_t> payload = text.payload;
+    if (payload.size() != prefix.size() + kKeySize) return {};
+    if (!std::ranges::equal(payload.first(prefix.size()), prefix)) return {};
+    return payload.subspan(prefix.size());
+  };
+  switch (text.kind) {
+    case KeyText::Kind::kHex:
+      return after({});
+    case KeyText::Kind::kSsh:
+      return text.label == "ssh-ed25519" ? after(kSshPrefix) : std::span<const uint8_t>();
+    case KeyText::Kind::kPem:
+      return text.label == "PUBLIC KEY" ? after(kSpkiPrefix) : std::span<const uint8_t>();
+    case KeyText::Kind::kTwoLines:
+      break;
+  }
+  // "Ed" or, from minisign's prehashed mode, "ED"; then the key number, which only those tools use.
+  const std::span<const uint8_t> payload = text.payload;
+  if (payload.size() != kTwoLinePublicSize || payload[0] != 'E') return {};
+  if (payload[1] != 'd' && payload[1] != 'D') return {};
+  return payload.subspan(2 + kKeyNumberSize);
+}
+
+// The two tools want a key number, 8 bytes of no meaning: the first of the key id, so that the same
+// key always gives the same file.
+std::string two_lines(const PublicKey& key, const std::string& comment) {
+  std::vector<uint8_t> payload = {'E', 'd'};
+  payload.insert(payload.end(), key.id.begin(), key.id.begin() + kKeyNumberSize);
+  payload.insert(payload.end(), key.bytes.begin(), key.bytes.end());
+  return "untrusted comment: " + comment + "\n" + to_base64(payload) + "\n";
+}
+
+// minisign shows the key number as a little-endian integer.
+std::string minisign_key_number(const PublicKey& key) {
+  std::array<uint8_t, kKeyNumberSize> number{};
+  std::reverse_copy(key.id.begin(), key.id.begin() + kKeyNumberSize, number.begin());
+  std::string text = to_hex(number);
+  for (char& c : text) c = c >= 'a' ? static_cast<char>(c - 'a' + 'A') : c;
+  return text;
+}
+
+// Bytes as lines of C: each byte between `before` and `after`, 8 a line.
+struct CBytes {
+  std::string indent, before, after, line_begin, line_end;
+};
+
+std::string c_lines(std::span<const uint8_t> bytes, const CBytes& style) {
+  std::string text;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    if (i % 8 == 0) text += style.indent + style.line_begin;
+    text += style.before + to_hex(bytes.subspan(i, 1)) + style.after;
+    if (i % 8 == 7) {
+      text += style.line_end + "\n";
+    } else if (!style.after.empty()) {
+      text += " ";
+    }
+  }
+  text.pop_back();  // the caller ends the last line
+  return text;
+}
+
+// A string literal holds the key because its lifetime is the program's and because C and C++ both
+// take it; a compound literal would be neither.
+std::string c_initialiser(const PublicKey& key) {
+  const std::string id = c_lines(
+      key.id,
+      {.indent = "        ", .before = "0x", .after = ",", .line_begin = "", .line_end = ""});
+  const std::string bytes = c_lines(
+      key.bytes,
+      {.indent = "        ", .before = "\\x", .after = "", .line_begin = "\"", .line_end = "\""});
+  return "/* Ed25519 public key, key id " + to_hex(key.id) +
+         ": an entry of an array of tensorpatch_key */\n"
+         "{\n"
+         "    .algorithm = TENSORPATCH_ED25519,\n"
+         "    .role = TENSORPATCH_ROLE_RELEASE,\n"
+         "    .id = {\n" +
+         id +
+         "\n    },\n"
+         "    .public_key = (const uint8_t*)\n" +
+         bytes +
+         ",\n"
+         "    .public_key_size = " +
+         std::to_string(key.bytes.size()) +
+         ",\n"
+         "},\n";
+}
+
+}  // namespace
+
+PublicKey make_public_key(const std::array<uint8_t, 32>& bytes) {
+  PublicKey key{TENSORPATCH_ED25519, {}, std::vector<uint8_t>(bytes.begin(), bytes.end())};
+  const auto spki = to_spki(bytes);
+  crypto_hash_sha256(key.id.data(), spki.data(), spki.size());
+  return key;
+}
+
+Result<PublicKey> parse_public_key(std::string_view text) {
+  require_sodium();
+  const Result<KeyText> parts = take_apart(text);
+  if (!parts) return tl::unexpected(parts.error());
+  const std::span<const uint8_t> found = find_key(*parts);
+  if (found.empty()) return unsupported(*parts);
+  // Canonical, on the curve, of the prime-order group: any other bytes are no one's honest key.
+  if (crypto_core_ed25519_is_valid_point(found.data()) != 1) {
+    return fail(TENSORPATCH_E_KEY, "the public key is not a valid Ed25519 key",
+                "the file is damaged, or was made to deceive");
+  }
+  std::array<uint8_t, kKeySize> bytes{};
+  std::ranges::copy(found, bytes.begin());
+  return make_public_key(bytes);
+}
+
+std::string format_public_key(const PublicKey& key, PublicKeyFormat format) {
+  require_sodium();
+  switch (format) {
+    case PublicKeyFormat::kPem:
+      return to_pem_text("PUBLIC KEY", to_spki(KeyBytes(key.bytes)));
+    case PublicKeyFormat::kMinisign:
+      return two_lines(key, "minisign public key " + minisign_key_number(key));
+    case PublicKeyFormat::kSignify:
+      return two_lines(key, "tensorpatch public key");
+    case PublicKeyFormat::kHex:
+      return to_hex(key.bytes) + "\n";
+    case PublicKeyFormat::kC:
+      break;
+  }
+  return c_initialiser(key);
+}
+
+bool verify(const PublicKey& key, base::Bytes message, const Signature& signature) {
+  require_sodium();
+  return key.algorithm == TENSORPATCH_ED25519 && signature.algorithm == TENSORPATCH_ED25519 &&
+         key.bytes.size() == kKeySize && signature.bytes.size() == crypto_sign_BYTES &&
+         crypto_sign_verify_detached(signature.bytes.data(), message.data(), message.size(),
+                                     key.bytes.data()) == 0;
+}
+
+}  // namespace tensorpatch::keys
