@@ -1,0 +1,11 @@
+// fuzz_safetensors.cc: any bytes as a safetensors file: what is found tiles the file or is refused.
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdint>
+
+#include "fuzz/container.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace tensorpatch::model;
+  return fuzz_container({data, size},
+                        {looks_like_safetensors, find_safetensors, Format::kSafetensors});
+}
