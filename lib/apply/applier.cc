@@ -1,0 +1,934 @@
+// applier.cc: the state machine behind tensorpatch/apply.h.
+//
+// One enum of states, one small function a state. Every function takes what input there is, does at
+// most the work that is left of the call's budget, and can be called again at the same place. The
+// order of checks is that of docs/FORMAT.md, section 1.6.
+//
+// Workspace: [kMessageSize: the statement in DSSE framing][4 digests][kMaxStepInput: left-over
+// payload][block buffer][decoder]. While signatures are read, the block buffer holds the record at
+// hand and the key ids seen; while files are hashed, the bytes read.
+// SPDX-License-Identifier: Apache-2.0
+#include <string.h>
+
+#include "block_reader.h"
+#include "codec.h"
+#include "format.h"
+#include "patch_decoder.h"
+#include "tensorpatch/apply.h"
+#include "wire.h"
+
+namespace tensorpatch {
+namespace {
+
+namespace header = format::header;
+namespace checkpoint = format::checkpoint;
+
+constexpr size_t kDigest = format::kDigestSize;
+
+// "DSSEv1", the type with its size, the size of the statement in decimal: always three digits.
+constexpr char kFraming[] = "DSSEv1 37 application/vnd.tensorpatch.statement ";
+constexpr size_t kFramingSize = sizeof(kFraming) - 1 + 4;
+static_assert(sizeof(format::kStatementType) - 1 == 37);
+static_assert(header::kSize + format::component::kSize >= 100 && format::kMaxStatementSize <= 999);
+
+constexpr size_t kStatementAt = kFramingSize;
+constexpr size_t kMessageSize = 960;
+constexpr size_t kStatementDigestAt = kMessageSize;
+constexpr size_t kBlockDigestsAt = kStatementDigestAt + kDigest;  // three of them
+constexpr size_t kStatementArea = kBlockDigestsAt + 3 * kDigest;
+constexpr size_t kBufferAt = kStatementArea + format::kMaxStepInput;
+static_assert(kStatementArea == 1088 && kBufferAt % 8 == 0);
+static_assert(kStatementAt + format::kMaxStatementSize <= kMessageSize);
+static_assert(kMessageSize <= TENSORPATCH_MAX_MESSAGE_SIZE);
+
+// In the block buffer while signatures are read.
+constexpr size_t kRecordAt = kBufferAt;
+constexpr size_t kSeenIdsAt = kRecordAt + format::kSignatureHeaderSize + format::kMaxSignatureSize;
+constexpr size_t kMinWorkspace =
+    kSeenIdsAt + format::kMaxSignatures * TENSORPATCH_KEY_ID_SIZE;  // to reach the statement's own
+
+constexpr size_t kEd25519KeySize = 32;
+constexpr size_t kEd25519SignatureSize = 64;
+
+enum class State : uint8_t {
+  kUnused = 0,  // memory that init has not seen
+  kPrefix,
+  kStatement,
+  kSignatureHeader,
+  kSignature,      // by a key of the ring
+  kSkipSignature,  // by an unknown key
+  kManifest,
+  kHashOld,
+  kHashOldAsNew,  // the old digest was wrong: perhaps the update is in place already
+  kComponent,
+  kBlock,
+  kErase,
+  kDecode,
+  kHashNew,
+  kDone,
+  kAlreadyNew,
+  kFailed,
+};
+
+struct Applier {
+  tensorpatch_ports ports;
+  tensorpatch_options options;
+  uint8_t* workspace;
+  size_t workspace_size;
+  const tensorpatch_key* key;  // of the signature at hand
+  uint64_t consumed;           // bytes of the bundle
+  uint64_t done;
+  uint64_t total;
+  uint64_t offset;          // in the file being hashed
+  uint64_t erased;          // bytes of the current new file that are ready to be written
+  uint64_t restart_offset;  // last restart point in the current new file
+  uint64_t resume_index;    // of the block that a checkpoint names
+  BlockReader blocks;
+  PatchInput input;
+  PatchDecoder decoder;
+  uint32_t filled;  // bytes collected of the thing that the state waits for
+  uint32_t wanted;  // bytes of the signature at hand, of the manifest
+  uint32_t valid_signatures;
+  uint32_t skip;  // payload bytes before the restart point in the block that a checkpoint names
+  uint16_t statement_size;
+  uint16_t signatures_left;  // bytes
+  uint16_t status;
+  uint8_t version[2];
+  uint8_t signature_count;
+  uint8_t component;
+  uint8_t component_count;
+  uint8_t resume_component;
+  uint8_t old_files;      // bit set: hold the old file
+  uint8_t already_files;  // bit set: hold the new file
+  uint8_t resuming;
+  uint8_t cancelled;
+  uint8_t paused;  // the next byte wanted is not the one after the last consumed
+  State state;
+};
+static_assert(sizeof(Applier) <= sizeof(tensorpatch_applier));
+
+Applier* applier_of(tensorpatch_applier* applier) {
+  return reinterpret_cast<Applier*>(applier);
+}
+const Applier* applier_of(const tensorpatch_applier* applier) {
+  return reinterpret_cast<const Applier*>(applier);
+}
+
+// --- Fields of the statement -------------------------------------------------------------------
+
+const uint8_t* statement(const Applier& a) {
+  return a.workspace + kStatementAt;
+}
+const uint8_t* component_at(const Applier& a, uint32_t index) {
+  return statement(a) + header::kSize + index * format::component::kSize;
+}
+uint64_t old_size(const Applier& a, uint32_t index) {
+  return wire::read_u64(component_at(a, index) + format::component::kOldSize);
+}
+uint64_t new_size(const Applier& a, uint32_t index) {
+  return wire::read_u64(component_at(a, index) + format::component::kNewSize);
+}
+uint64_t patch_size(const Applier& a, uint32_t index) {
+  return wire::read_u64(component_at(a, index) + format::component::kPatchSize);
+}
+bool is_whole(const Applier& a, uint32_t index) {
+  return (wire::read_u32(component_at(a, index) + format::component::kFlags) &
+          format::kComponentWhole) != 0;
+}
+
+PatchLimits limits_of(const uint8_t* statement_header) {
+  PatchLimits limits{};
+  limits.block_size = wire::read_u32(statement_header + header::kBlockSize);
+  limits.restart_interval = wire::read_u32(statement_header + header::kRestartInterval);
+  limits.erase_size = wire::read_u32(statement_header + header::kEraseSize);
+  limits.write_size = wire::read_u32(statement_header + header::kWriteSize);
+  limits.history_log2 = statement_header[header::kHistoryLog2];
+  limits.value_slots = statement_header[header::kValueSlots];
+  limits.value_level = statement_header[header::kValueLevel];
+  limits.byte_cells_log2 = statement_header[header::kByteCellsLog2];
+  limits.match_log2 = statement_header[header::kMatchLog2];
+  limits.zstd_window_log2 = statement_header[header::kZstdWindowLog2];
+  return limits;
+}
+
+uint64_t add_saturated(uint64_t a, uint64_t b) {
+  return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+// --- Small steps that several states share -----------------------------------------------------
+
+// What a state function says: go on with the next state, or stop until there is more input or work.
+enum class Next : uint8_t { kGoOn, kWait };
+
+Next fail(Applier* a, tensorpatch_status status) {
+  a->state = State::kFailed;
+  a->status = static_cast<uint16_t>(status);
+  return Next::kGoOn;
+}
+
+Next enter(Applier* a, State state) {
+  a->state = state;
+  a->filled = 0;
+  return Next::kGoOn;
+}
+
+// Copies input until `destination` holds `wanted` bytes; whether it does.
+bool collect(Applier* a, Feed* feed, uint8_t* destination, uint32_t wanted) {
+  const size_t count = feed->most(wanted - a->filled);
+  if (count != 0) memcpy(destination + a->filled, feed->take(count), count);
+  a->filled += static_cast<uint32_t>(count);
+  return a->filled == wanted;
+}
+
+bool digest_of(const Applier& a, const uint8_t* data, size_t size, uint8_t* digest) {
+  const tensorpatch_hash_port& hash = a.ports.hash;
+  return hash.init(hash.state) == 0 && hash.update(hash.state, data, size) == 0 &&
+         hash.finish(hash.state, digest) == 0;
+}
+
+Next enter_hash(Applier* a, State state) {
+  if (a->ports.hash.init(a->ports.hash.state) != 0) return fail(a, TENSORPATCH_E_HASH);
+  a->offset = 0;
+  return enter(a, state);
+}
+
+using ReadFunction = int (*)(void* context, uint32_t component, uint64_t offset, uint8_t* data,
+                             size_t size);
+
+struct HashJob {
+  ReadFunction read;
+  uint64_t size;
+  const uint8_t* digest;  // what the file should have
+};
+
+enum class HashResult : uint8_t { kMore, kRight, kWrong, kReadFailed, kHashFailed };
+
+// Reads and hashes the next slice of a file of the current component.
+HashResult hash_slice(Applier* a, Feed* feed, const HashJob& job) {
+  const tensorpatch_hash_port& hash = a->ports.hash;
+  uint8_t* buffer = a->workspace + kBufferAt;
+  const uint64_t rest = job.size - a->offset;
+  if (rest != 0) {
+    uint64_t slice = a->blocks.block_size < feed->budget ? a->blocks.block_size : feed->budget;
+    if (rest < slice) slice = rest;
+    const size_t count = static_cast<size_t>(slice);
+    const int result = job.read(a->ports.context, a->component, a->offset, buffer, count);
+    if (result == TENSORPATCH_BEYOND_END) return HashResult::kWrong;
+    if (result != 0) return HashResult::kReadFailed;
+    if (hash.update(hash.state, buffer, count) != 0) return HashResult::kHashFailed;
+    feed->charge(count);
+    a->offset += count;
+    return HashResult::kMore;
+  }
+  uint8_t digest[kDigest];
+  if (hash.finish(hash.state, digest) != 0) return HashResult::kHashFailed;
+  return memcmp(digest, job.digest, kDigest) == 0 ? HashResult::kRight : HashResult::kWrong;
+}
+
+// --- Prefix, statement, signatures -------------------------------------------------------------
+
+tensorpatch_status check_prefix(const uint8_t* prefix) {
+  if (memcmp(prefix, format::kMagic, sizeof format::kMagic) != 0) return TENSORPATCH_E_FORMAT;
+  if (prefix[format::kPrefixMajor] != format::kMajor) return TENSORPATCH_E_VERSION;
+  const size_t size = wire::read_u16(prefix + format::kPrefixStatementSize);
+  if (size < header::kSize + format::component::kSize || size > format::kMaxStatementSize ||
+      (size - header::kSize) % format::component::kSize != 0 ||
+      wire::read_u16(prefix + format::kPrefixZero) != 0) {
+    return TENSORPATCH_E_FORMAT;
+  }
+  return TENSORPATCH_OK;
+}
+
+Next state_prefix(Applier* a, Feed* feed) {
+  uint8_t* prefix = a->workspace;  // the framing takes this place next
+  if (!collect(a, feed, prefix, format::kPrefixSize)) return Next::kWait;
+  const tensorpatch_status status = check_prefix(prefix);
+  if (status != TENSORPATCH_OK) return fail(a, status);
+  a->version[0] = prefix[format::kPrefixMajor];
+  a->version[1] = prefix[format::kPrefixMinor];
+  a->statement_size = wire::read_u16(prefix + format::kPrefixStatementSize);
+  a->signatures_left = wire::read_u16(prefix + format::kPrefixSignaturesSize);
+
+  memcpy(a->workspace, kFraming, sizeof(kFraming) - 1);
+  uint8_t* digits = a->workspace + sizeof(kFraming) - 1;
+  digits[0] = static_cast<uint8_t>('0' + a->statement_size / 100);
+  digits[1] = static_cast<uint8_t>('0' + a->statement_size / 10 % 10);
+  digits[2] = static_cast<uint8_t>('0' + a->statement_size % 10);
+  digits[3] = ' ';
+  return enter(a, State::kStatement);
+}
+
+Next state_statement(Applier* a, Feed* feed) {
+  if (!collect(a, feed, a->workspace + kStatementAt, a->statement_size)) return Next::kWait;
+  return enter(a, State::kSignatureHeader);
+}
+
+// Key ids are hints: what counts is the ring's entry. Keys of other roles are as good as unknown.
+const tensorpatch_key* find_key(const Applier& a, const uint8_t* id) {
+  for (size_t i = 0; i < a.options.key_count; ++i) {
+    const tensorpatch_key& key = a.options.keys[i];
+    if (key.role == TENSORPATCH_ROLE_RELEASE && memcmp(key.id, id, TENSORPATCH_KEY_ID_SIZE) == 0) {
+      return &key;
+    }
+  }
+  return nullptr;
+}
+
+// Whether the key id was in an earlier record; remembers it.
+bool seen_before(Applier* a, const uint8_t* id) {
+  uint8_t* seen = a->workspace + kSeenIdsAt;
+  for (size_t i = 0; i < a->signature_count; ++i, seen += TENSORPATCH_KEY_ID_SIZE) {
+    if (memcmp(seen, id, TENSORPATCH_KEY_ID_SIZE) == 0) return true;
+  }
+  memcpy(seen, id, TENSORPATCH_KEY_ID_SIZE);
+  return false;
+}
+
+Next trust_statement(Applier* a);
+
+Next state_signature_header(Applier* a, Feed* feed) {
+  if (a->signatures_left == 0) return trust_statement(a);
+  if (a->signature_count == format::kMaxSignatures ||
+      a->signatures_left < format::kSignatureHeaderSize) {
+    return fail(a, TENSORPATCH_E_FORMAT);
+  }
+  uint8_t* record = a->workspace + kRecordAt;
+  if (!collect(a, feed, record, format::kSignatureHeaderSize)) return Next::kWait;
+  const uint16_t algorithm = wire::read_u16(record);
+  a->wanted = wire::read_u16(record + 2);
+  a->signatures_left = static_cast<uint16_t>(a->signatures_left - format::kSignatureHeaderSize);
+  if (a->wanted > a->signatures_left || seen_before(a, record + 4)) {
+    return fail(a, TENSORPATCH_E_FORMAT);
+  }
+  a->signatures_left = static_cast<uint16_t>(a->signatures_left - a->wanted);
+  ++a->signature_count;
+  a->key = find_key(*a, record + 4);
+  if (a->key == nullptr) return enter(a, State::kSkipSignature);
+  if (algorithm != a->key->algorithm || a->wanted != kEd25519SignatureSize) {
+    return fail(a, TENSORPATCH_E_SIGNATURE);
+  }
+  return enter(a, State::kSignature);
+}
+
+Next state_signature(Applier* a, Feed* feed) {
+  uint8_t* signature = a->workspace + kRecordAt + format::kSignatureHeaderSize;
+  if (!collect(a, feed, signature, a->wanted)) return Next::kWait;
+  const size_t message_size = kFramingSize + a->statement_size;
+  feed->charge(message_size);
+  if (a->ports.verify(a->ports.context, a->key, a->workspace, message_size, signature, a->wanted) !=
+      0) {
+    return fail(a, TENSORPATCH_E_SIGNATURE);
+  }
+  ++a->valid_signatures;
+  return enter(a, State::kSignatureHeader);
+}
+
+Next state_skip_signature(Applier* a, Feed* feed) {
+  const size_t count = feed->most(a->wanted - a->filled);
+  feed->take(count);
+  a->filled += static_cast<uint32_t>(count);
+  if (a->filled != a->wanted) return Next::kWait;
+  return enter(a, State::kSignatureHeader);
+}
+
+// --- The statement, once it is authentic -------------------------------------------------------
+
+// What can be said of a header without its components and without this device.
+tensorpatch_status check_header(const uint8_t* fields, size_t statement_size) {
+  if (fields[header::kKind] != format::kKindUpdate ||
+      wire::read_u32(fields + header::kRequiredFlags) != 0) {
+    return TENSORPATCH_E_VERSION;
+  }
+  const PatchLimits limits = limits_of(fields);
+  const uint32_t manifest_size = wire::read_u32(fields + header::kManifestSize);
+  const size_t components = (statement_size - header::kSize) / format::component::kSize;
+  const uint32_t operations = 1u << format::kCodecOperations;
+  if (fields[header::kComponentCount] != components || !limits_valid(limits) ||
+      manifest_size == 0 || manifest_size > format::kMaxManifestSize ||
+      !wire::is_zero(fields + header::kZero2, 6) || !wire::is_zero(fields + header::kZero16, 16) ||
+      (wire::read_u32(fields + header::kRequiredCodecs) & operations) == 0 ||
+      wire::read_u32(fields + header::kWorkspaceSize) != workspace_size(limits)) {
+    return TENSORPATCH_E_FORMAT;
+  }
+  return TENSORPATCH_OK;
+}
+
+tensorpatch_status check_component(const Applier& a, uint32_t index) {
+  const uint8_t* fields = component_at(a, index);
+  if ((wire::read_u32(fields + format::component::kFlags) & ~uint32_t{format::kComponentWhole}) !=
+      0) {
+    return TENSORPATCH_E_VERSION;
+  }
+  const bool no_patch = patch_size(a, index) == 0;
+  if (wire::read_u32(fields + format::component::kId) != index ||
+      (is_whole(a, index) && old_size(a, index) != 0) || no_patch != (new_size(a, index) == 0) ||
+      (no_patch && !wire::is_zero(fields + format::component::kFirstBlock, kDigest))) {
+    return TENSORPATCH_E_FORMAT;
+  }
+  return TENSORPATCH_OK;
+}
+
+bool has_codecs(const Applier& a, uint32_t required) {
+  uint32_t known = 1u << format::kCodecOperations;
+  for (size_t i = 0; i < a.options.codec_count; ++i) known |= 1u << a.options.codecs[i]->id;
+  return (required & ~known) == 0;
+}
+
+// Whether this device wants the update and can hold it.
+tensorpatch_status check_device(const Applier& a) {
+  const uint8_t* fields = statement(a);
+  const uint8_t* device_class = fields + header::kDeviceClass;
+  if (!wire::is_zero(device_class, 16) && (a.options.device_class == nullptr ||
+                                           memcmp(device_class, a.options.device_class, 16) != 0)) {
+    return TENSORPATCH_E_DEVICE_CLASS;
+  }
+  if (wire::read_u64(fields + header::kSequence) < a.options.sequence_floor) {
+    return TENSORPATCH_E_SEQUENCE;
+  }
+  if (wire::read_u32(fields + header::kSecurityVersion) < a.options.security_version_floor) {
+    return TENSORPATCH_E_SECURITY_VERSION;
+  }
+  if (!has_codecs(a, wire::read_u32(fields + header::kRequiredCodecs))) {
+    return TENSORPATCH_E_CODEC;
+  }
+  if (wire::read_u32(fields + header::kWorkspaceSize) > a.workspace_size) {
+    return TENSORPATCH_E_WORKSPACE;
+  }
+  for (uint32_t i = 0; i < a.component_count; ++i) {
+    if (new_size(a, i) > a.options.capacity[i]) return TENSORPATCH_E_CAPACITY;
+  }
+  return TENSORPATCH_OK;
+}
+
+tensorpatch_status check_statement(Applier* a) {
+  const uint8_t* fields = statement(*a);
+  if (memcmp(fields, a->version, sizeof a->version) != 0) return TENSORPATCH_E_FORMAT;
+  tensorpatch_status status = check_header(fields, a->statement_size);
+  a->component_count =
+      static_cast<uint8_t>((a->statement_size - header::kSize) / format::component::kSize);
+  for (uint32_t i = 0; status == TENSORPATCH_OK && i < a->component_count; ++i) {
+    status = check_component(*a, i);
+  }
+  return status == TENSORPATCH_OK ? check_device(*a) : status;
+}
+
+// The digest of the statement is the bundle's identity; a checkpoint must name the same.
+tensorpatch_status identify(Applier* a) {
+  uint8_t digest[kDigest];
+  uint8_t* identity = a->workspace + kStatementDigestAt;
+  if (!digest_of(*a, statement(*a), a->statement_size, digest)) return TENSORPATCH_E_HASH;
+  if (a->resuming != 0 && memcmp(digest, identity, kDigest) != 0) {
+    return TENSORPATCH_E_CHECKPOINT;
+  }
+  memcpy(identity, digest, kDigest);
+  return TENSORPATCH_OK;
+}
+
+Next trust_statement(Applier* a) {
+  if (a->valid_signatures < a->options.threshold) return fail(a, TENSORPATCH_E_UNTRUSTED);
+  tensorpatch_status status = check_statement(a);
+  if (status == TENSORPATCH_OK) status = identify(a);
+  if (status != TENSORPATCH_OK) return fail(a, status);
+  for (uint32_t i = 0; i < a->component_count; ++i) {
+    a->total = add_saturated(a->total, add_saturated(old_size(*a, i), new_size(*a, i)));
+    if (a->ports.write_new != nullptr) a->total = add_saturated(a->total, new_size(*a, i));
+  }
+  a->blocks.buffer = a->workspace + kBufferAt;
+  a->blocks.digests = a->workspace + kBlockDigestsAt;
+  a->blocks.block_size = wire::read_u32(statement(*a) + header::kBlockSize);
+  a->wanted = wire::read_u32(statement(*a) + header::kManifestSize);
+  return enter_hash(a, State::kManifest);
+}
+
+// --- Manifest and old files --------------------------------------------------------------------
+
+Next state_manifest(Applier* a, Feed* feed) {
+  const tensorpatch_hash_port& hash = a->ports.hash;
+  const size_t count = feed->most(a->wanted - a->filled);
+  if (count != 0 && hash.update(hash.state, feed->take(count), count) != 0) {
+    return fail(a, TENSORPATCH_E_HASH);
+  }
+  a->filled += static_cast<uint32_t>(count);
+  if (a->filled != a->wanted) return Next::kWait;
+  uint8_t digest[kDigest];
+  if (hash.finish(hash.state, digest) != 0) return fail(a, TENSORPATCH_E_HASH);
+  if (memcmp(digest, statement(*a) + header::kManifestDigest, kDigest) != 0) {
+    return fail(a, TENSORPATCH_E_DIGEST);
+  }
+  a->component = 0;
+  return enter_hash(a, State::kHashOld);
+}
+
+// Goes to the first block of the component that a checkpoint names, or of the first one.
+Next begin_writing(Applier* a) {
+  a->component = a->resume_component;
+  if (a->resuming == 0) return enter(a, State::kComponent);
+  if (a->component >= a->component_count) return fail(a, TENSORPATCH_E_CHECKPOINT);
+  for (uint32_t i = 0; i < a->component; ++i) {
+    const uint64_t blocks = format::block_count(patch_size(*a, i), a->blocks.block_size);
+    a->consumed += patch_size(*a, i) + (blocks == 0 ? 0 : (blocks - 1) * kDigest);
+    a->done = add_saturated(a->done, new_size(*a, i));
+  }
+  a->paused = 1;
+  return enter(a, State::kComponent);
+}
+
+// After the last old file: update, or say that there is nothing to do.
+Next decide(Applier* a) {
+  const uint32_t all = (1u << a->component_count) - 1;
+  if (a->old_files == all) return begin_writing(a);
+  if (a->already_files == all) {
+    a->status = TENSORPATCH_ALREADY_NEW;
+    return enter(a, State::kAlreadyNew);
+  }
+  return fail(a, TENSORPATCH_E_OLD);
+}
+
+Next old_checked(Applier* a) {
+  a->done = add_saturated(a->done, old_size(*a, a->component));
+  if (++a->component == a->component_count) return decide(a);
+  return enter_hash(a, State::kHashOld);
+}
+
+Next state_hash_old(Applier* a, Feed* feed) {
+  const uint8_t* fields = component_at(*a, a->component);
+  const HashJob job = {a->ports.read_old, old_size(*a, a->component),
+                       fields + format::component::kOldDigest};
+  switch (hash_slice(a, feed, job)) {
+    case HashResult::kMore:
+      return Next::kGoOn;
+    case HashResult::kRight: {
+      const auto bit = static_cast<uint8_t>(1u << a->component);
+      a->old_files = static_cast<uint8_t>(a->old_files | bit);
+      if (!is_whole(*a, a->component) &&
+          memcmp(job.digest, fields + format::component::kNewDigest, kDigest) == 0) {
+        a->already_files = static_cast<uint8_t>(a->already_files | bit);
+      }
+      return old_checked(a);
+    }
+    case HashResult::kWrong:
+      if (is_whole(*a, a->component)) return fail(a, TENSORPATCH_E_FORMAT);
+      return enter_hash(a, State::kHashOldAsNew);
+    case HashResult::kReadFailed:
+      return fail(a, TENSORPATCH_E_READ_OLD);
+    case HashResult::kHashFailed:
+      break;
+  }
+  return fail(a, TENSORPATCH_E_HASH);
+}
+
+Next state_hash_old_as_new(Applier* a, Feed* feed) {
+  const HashJob job = {a->ports.read_old, new_size(*a, a->component),
+                       component_at(*a, a->component) + format::component::kNewDigest};
+  switch (hash_slice(a, feed, job)) {
+    case HashResult::kMore:
+      return Next::kGoOn;
+    case HashResult::kRight:
+      a->already_files = static_cast<uint8_t>(a->already_files | 1u << a->component);
+      return old_checked(a);
+    case HashResult::kWrong:
+      return fail(a, TENSORPATCH_E_OLD);
+    case HashResult::kReadFailed:
+      return fail(a, TENSORPATCH_E_READ_OLD);
+    case HashResult::kHashFailed:
+      break;
+  }
+  return fail(a, TENSORPATCH_E_HASH);
+}
+
+// --- Blocks ------------------------------------------------------------------------------------
+
+PatchJob job_of(const Applier& a) {
+  PatchJob job{};
+  job.ports = &a.ports;
+  job.codecs = a.options.codecs;
+  job.codec_count = a.options.codec_count;
+  job.limits = limits_of(statement(a));
+  job.component = a.component;
+  job.component_count = a.component_count;
+  for (uint32_t i = 0; i < a.component_count; ++i) job.old_sizes[i] = old_size(a, i);
+  job.new_size = new_size(a, a.component);
+  return job;
+}
+
+// Goes to the block and the restart point that the checkpoint names.
+Next resume_component(Applier* a, const PatchJob& job, uint8_t* decoder_workspace) {
+  BlockReader* blocks = &a->blocks;
+  const uint64_t size = patch_size(*a, a->component);
+  const uint64_t index = a->resume_index;
+  const uint8_t* digest = blocks->digests;  // tensorpatch_apply_resume put it there
+  const uint8_t* first = component_at(*a, a->component) + format::component::kFirstBlock;
+  if (index >= format::block_count(size, blocks->block_size) ||
+      (index == 0 && memcmp(digest, first, kDigest) != 0) || a->restart_offset >= job.new_size) {
+    return fail(a, TENSORPATCH_E_CHECKPOINT);
+  }
+  block_reader_begin(blocks, size, index, digest);
+  const uint64_t payload_offset = index * format::block_payload(blocks->block_size) + a->skip;
+  const BlockPosition position = block_reader_position(*blocks, payload_offset);
+  if (payload_offset >= size || position.index != index ||
+      !patch_decoder_begin_at(&a->decoder, job, decoder_workspace, a->restart_offset)) {
+    return fail(a, TENSORPATCH_E_CHECKPOINT);
+  }
+  a->consumed += index * blocks->block_size;
+  a->input.patch_remaining = size - payload_offset;
+  a->erased = a->restart_offset;
+  a->done = add_saturated(a->done, a->restart_offset);
+  return enter(a, State::kBlock);
+}
+
+Next state_component(Applier* a, Feed*) {
+  if (a->component == a->component_count) {
+    a->component = 0;
+    if (a->ports.write_new != nullptr) return enter_hash(a, State::kHashNew);
+    a->status = TENSORPATCH_DONE;
+    return enter(a, State::kDone);
+  }
+  const bool resume = a->resuming != 0;
+  a->resuming = 0;
+  const uint64_t size = patch_size(*a, a->component);
+  if (size == 0) {
+    if (resume) return fail(a, TENSORPATCH_E_CHECKPOINT);
+    ++a->component;
+    return Next::kGoOn;
+  }
+  const PatchJob job = job_of(*a);
+  uint8_t* decoder_workspace = a->workspace + kBufferAt + a->blocks.block_size;
+  if (resume) return resume_component(a, job, decoder_workspace);
+  patch_decoder_begin(&a->decoder, job, decoder_workspace);
+  block_reader_begin(&a->blocks, size, 0,
+                     component_at(*a, a->component) + format::component::kFirstBlock);
+  a->input.patch_remaining = size;
+  a->restart_offset = 0;
+  a->erased = 0;
+  return enter(a, State::kBlock);
+}
+
+Next state_block(Applier* a, Feed* feed) {
+  const tensorpatch_status status = block_reader_collect(&a->blocks, a->ports.hash, feed);
+  if (status == TENSORPATCH_MORE) return Next::kWait;
+  if (status != TENSORPATCH_OK) return fail(a, status);
+  const Payload payload = block_reader_payload(&a->blocks);
+  a->input.data = payload.data;
+  a->input.size = payload.size;
+  a->input.data += a->skip;
+  a->input.size -= a->skip;
+  a->skip = 0;
+  return enter(a, State::kErase);
+}
+
+// Makes ready what will be written before the next restart point, so that an interrupted update
+// erases one interval again and not the whole place.
+Next state_erase(Applier* a, Feed* feed) {
+  if (a->ports.erase == nullptr || a->ports.write_new == nullptr) {
+    return enter(a, State::kDecode);
+  }
+  const PatchLimits limits = limits_of(statement(*a));
+  const uint64_t size = new_size(*a, a->component);
+  const bool to_the_end = size - a->restart_offset <= limits.restart_interval;
+  const uint64_t end = to_the_end ? ((size - 1) | (limits.erase_size - 1)) + 1
+                                  : a->restart_offset + limits.restart_interval;
+  if (end > a->erased) {
+    const uint64_t count = end - a->erased;
+    if (a->ports.erase(a->ports.context, a->component, a->erased, count) != 0) {
+      return fail(a, TENSORPATCH_E_ERASE);
+    }
+    feed->charge(count);
+    a->erased = end;
+  }
+  return enter(a, State::kDecode);
+}
+
+// Stores where the decoder stands: at a restart chunk, everything before it flushed.
+tensorpatch_status save_checkpoint(Applier* a) {
+  if (a->ports.save_checkpoint == nullptr || a->ports.write_new == nullptr) {
+    return TENSORPATCH_OK;
+  }
+  const uint64_t payload_offset = a->blocks.patch_size - a->input.patch_remaining;
+  const BlockPosition position = block_reader_position(a->blocks, payload_offset);
+  const uint8_t* block_digest = block_reader_digest(a->blocks, position.index);
+  if (block_digest == nullptr) return TENSORPATCH_E_FORMAT;
+
+  uint8_t record[checkpoint::kSize] = {};
+  memcpy(record + checkpoint::kMagicAt, checkpoint::kMagic, sizeof checkpoint::kMagic);
+  wire::write_u16(record + checkpoint::kVersionAt, checkpoint::kVersion);
+  wire::write_u16(record + checkpoint::kComponentAt, a->component);
+  wire::write_u32(record + checkpoint::kBlockOffsetAt, position.offset);
+  wire::write_u64(record + checkpoint::kNewOffsetAt, a->restart_offset);
+  wire::write_u64(record + checkpoint::kBlockIndexAt, position.index);
+  memcpy(record + checkpoint::kStatementDigestAt, a->workspace + kStatementDigestAt, kDigest);
+  memcpy(record + checkpoint::kBlockDigestAt, block_digest, kDigest);
+  if (!digest_of(*a, record, checkpoint::kCheckAt, record + checkpoint::kCheckAt)) {
+    return TENSORPATCH_E_HASH;
+  }
+  return a->ports.save_checkpoint(a->ports.context, record) == 0 ? TENSORPATCH_OK
+                                                                 : TENSORPATCH_E_SAVE_CHECKPOINT;
+}
+
+Next state_decode(Applier* a, Feed* feed) {
+  const uint64_t before = patch_decoder_new_offset(&a->decoder);
+  const PatchEvent event = patch_decoder_run(&a->decoder, &a->input, &feed->budget);
+  a->done = add_saturated(a->done, patch_decoder_new_offset(&a->decoder) - before);
+  switch (event) {
+    case PatchEvent::kNeedInput:
+      if (!block_reader_next(&a->blocks, {a->input.data, a->input.size})) {
+        return fail(a, TENSORPATCH_E_FORMAT);  // the stream ends inside an operation
+      }
+      return enter(a, State::kBlock);
+    case PatchEvent::kWorkLimit:
+      feed->budget = 0;
+      return Next::kWait;
+    case PatchEvent::kCheckpoint: {
+      a->restart_offset = patch_decoder_new_offset(&a->decoder);
+      const tensorpatch_status status = save_checkpoint(a);
+      if (status != TENSORPATCH_OK) return fail(a, status);
+      return enter(a, State::kErase);
+    }
+    case PatchEvent::kDone:
+      if (a->input.patch_remaining != 0) return fail(a, TENSORPATCH_E_FORMAT);
+      ++a->component;
+      return enter(a, State::kComponent);
+    case PatchEvent::kFailed:
+      break;
+  }
+  return fail(a, patch_decoder_status(&a->decoder));
+}
+
+// --- The end -----------------------------------------------------------------------------------
+
+Next state_hash_new(Applier* a, Feed* feed) {
+  const HashJob job = {a->ports.read_new, new_size(*a, a->component),
+                       component_at(*a, a->component) + format::component::kNewDigest};
+  const uint64_t before = a->offset;
+  const HashResult result = hash_slice(a, feed, job);
+  a->done = add_saturated(a->done, a->offset - before);
+  switch (result) {
+    case HashResult::kMore:
+      return Next::kGoOn;
+    case HashResult::kRight:
+      if (++a->component != a->component_count) return enter_hash(a, State::kHashNew);
+      a->component = static_cast<uint8_t>(a->component_count - 1);
+      a->status = TENSORPATCH_DONE;
+      return enter(a, State::kDone);
+    case HashResult::kWrong:
+      return fail(a, TENSORPATCH_E_NEW);
+    case HashResult::kReadFailed:
+      return fail(a, TENSORPATCH_E_READ_NEW);
+    case HashResult::kHashFailed:
+      break;
+  }
+  return fail(a, TENSORPATCH_E_HASH);
+}
+
+Next run_state(Applier* a, Feed* feed) {
+  switch (a->state) {
+    case State::kPrefix:
+      return state_prefix(a, feed);
+    case State::kStatement:
+      return state_statement(a, feed);
+    case State::kSignatureHeader:
+      return state_signature_header(a, feed);
+    case State::kSignature:
+      return state_signature(a, feed);
+    case State::kSkipSignature:
+      return state_skip_signature(a, feed);
+    case State::kManifest:
+      return state_manifest(a, feed);
+    case State::kHashOld:
+      return state_hash_old(a, feed);
+    case State::kHashOldAsNew:
+      return state_hash_old_as_new(a, feed);
+    case State::kComponent:
+      return state_component(a, feed);
+    case State::kBlock:
+      return state_block(a, feed);
+    case State::kErase:
+      return state_erase(a, feed);
+    case State::kDecode:
+      return state_decode(a, feed);
+    case State::kHashNew:
+      return state_hash_new(a, feed);
+    case State::kUnused:
+    case State::kDone:
+    case State::kAlreadyNew:
+    case State::kFailed:
+      break;
+  }
+  return Next::kWait;
+}
+
+bool is_over(const Applier& a) {
+  return a.state == State::kDone || a.state == State::kAlreadyNew || a.state == State::kFailed;
+}
+
+// Whether all blocks have been taken, so that one more byte is one too many.
+bool has_all_input(const Applier& a) {
+  return a.state == State::kHashNew || a.state == State::kDone ||
+         (a.state == State::kComponent && a.component == a.component_count);
+}
+
+// Works until it is over, the input is used up or the work limit is reached.
+tensorpatch_status run(Applier* a, Feed* feed) {
+  Next step = Next::kGoOn;
+  while (step == Next::kGoOn && feed->budget != 0 && !is_over(*a)) {
+    if (a->cancelled != 0) {
+      fail(a, TENSORPATCH_E_CANCELLED);
+      break;
+    }
+    if (feed->size != 0 && has_all_input(*a)) break;
+    const size_t size = feed->size;
+    step = run_state(a, feed);
+    a->consumed += size - feed->size;
+    if (a->paused != 0 && a->state == State::kBlock) {
+      a->paused = 0;
+      break;
+    }
+  }
+  if (feed->size != 0 && has_all_input(*a)) fail(a, TENSORPATCH_E_TRAILING);
+  return is_over(*a) ? static_cast<tensorpatch_status>(a->status) : TENSORPATCH_MORE;
+}
+
+size_t work_budget(const Applier& a) {
+  return a.options.work_limit == 0 ? SIZE_MAX : a.options.work_limit;
+}
+
+bool options_complete(const tensorpatch_options& options) {
+  if (options.threshold == 0 || (options.keys == nullptr && options.key_count != 0) ||
+      (options.codecs == nullptr && options.codec_count != 0)) {
+    return false;
+  }
+  for (size_t i = 0; i < options.key_count; ++i) {
+    const tensorpatch_key& key = options.keys[i];
+    if (key.algorithm != TENSORPATCH_ED25519 || key.public_key == nullptr ||
+        key.public_key_size != kEd25519KeySize) {
+      return false;
+    }
+  }
+  for (size_t i = 0; i < options.codec_count; ++i) {
+    if (options.codecs[i] == nullptr) return false;
+  }
+  return true;
+}
+
+bool ports_complete(const tensorpatch_ports& ports) {
+  return ports.hash.init != nullptr && ports.hash.update != nullptr &&
+         ports.hash.finish != nullptr && ports.verify != nullptr && ports.read_old != nullptr &&
+         (ports.write_new == nullptr || ports.read_new != nullptr);
+}
+
+}  // namespace
+}  // namespace tensorpatch
+
+// --- The public functions ----------------------------------------------------------------------
+
+using namespace tensorpatch;
+
+extern "C" {
+
+tensorpatch_status tensorpatch_peek(const uint8_t* data, size_t size,
+                                    tensorpatch_summary* summary) {
+  if ((data == nullptr && size != 0) || summary == nullptr) return TENSORPATCH_E_ARGUMENT;
+  if (size < format::kPrefixSize) return TENSORPATCH_E_TRUNCATED;
+  tensorpatch_status status = check_prefix(data);
+  if (status != TENSORPATCH_OK) return status;
+  if (size < TENSORPATCH_PEEK_SIZE) return TENSORPATCH_E_TRUNCATED;
+  const uint8_t* fields = data + format::kPrefixSize;
+  status = check_header(fields, wire::read_u16(data + format::kPrefixStatementSize));
+  if (status != TENSORPATCH_OK) return status;
+  summary->workspace_size = wire::read_u32(fields + header::kWorkspaceSize);
+  summary->component_count = fields[header::kComponentCount];
+  summary->required_codecs = wire::read_u32(fields + header::kRequiredCodecs);
+  return TENSORPATCH_OK;
+}
+
+tensorpatch_status tensorpatch_apply_init(tensorpatch_applier* applier, void* workspace,
+                                          size_t workspace_size, const tensorpatch_ports* ports,
+                                          const tensorpatch_options* options) {
+  if (applier == nullptr) return TENSORPATCH_E_ARGUMENT;
+  memset(applier, 0, sizeof *applier);  // State::kUnused until everything is right
+  if (workspace == nullptr || reinterpret_cast<uintptr_t>(workspace) % 8 != 0 || ports == nullptr ||
+      options == nullptr || !ports_complete(*ports) || !options_complete(*options)) {
+    return TENSORPATCH_E_ARGUMENT;
+  }
+  if (workspace_size < kMinWorkspace) return TENSORPATCH_E_WORKSPACE;
+  Applier* a = applier_of(applier);
+  a->ports = *ports;
+  a->options = *options;
+  a->workspace = static_cast<uint8_t*>(workspace);
+  a->workspace_size = workspace_size;
+  a->state = State::kPrefix;
+  return TENSORPATCH_OK;
+}
+
+tensorpatch_status tensorpatch_apply_resume(tensorpatch_applier* applier,
+                                            const uint8_t record[TENSORPATCH_CHECKPOINT_SIZE]) {
+  if (applier == nullptr || record == nullptr) return TENSORPATCH_E_ARGUMENT;
+  Applier* a = applier_of(applier);
+  if (a->state == State::kFailed) return static_cast<tensorpatch_status>(a->status);
+  if (a->state != State::kPrefix || a->filled != 0) return TENSORPATCH_E_STATE;
+  uint8_t digest[kDigest];
+  if (!digest_of(*a, record, checkpoint::kCheckAt, digest)) {
+    fail(a, TENSORPATCH_E_HASH);
+    return TENSORPATCH_E_HASH;
+  }
+  const uint16_t component = wire::read_u16(record + checkpoint::kComponentAt);
+  if (memcmp(record + checkpoint::kMagicAt, checkpoint::kMagic, sizeof checkpoint::kMagic) != 0 ||
+      wire::read_u16(record + checkpoint::kVersionAt) != checkpoint::kVersion ||
+      memcmp(digest, record + checkpoint::kCheckAt, kDigest) != 0 ||
+      !wire::is_zero(record + checkpoint::kZeroAt, 4) || component >= format::kMaxComponents) {
+    fail(a, TENSORPATCH_E_CHECKPOINT);
+    return TENSORPATCH_E_CHECKPOINT;
+  }
+  a->resuming = 1;
+  a->resume_component = static_cast<uint8_t>(component);
+  a->resume_index = wire::read_u64(record + checkpoint::kBlockIndexAt);
+  a->skip = wire::read_u32(record + checkpoint::kBlockOffsetAt);
+  a->restart_offset = wire::read_u64(record + checkpoint::kNewOffsetAt);
+  memcpy(a->workspace + kStatementDigestAt, record + checkpoint::kStatementDigestAt, kDigest);
+  memcpy(a->workspace + kBlockDigestsAt, record + checkpoint::kBlockDigestAt, kDigest);
+  return TENSORPATCH_OK;
+}
+
+tensorpatch_status tensorpatch_apply_push(tensorpatch_applier* applier, const uint8_t* data,
+                                          size_t size, size_t* consumed) {
+  if (applier == nullptr || consumed == nullptr || (data == nullptr && size != 0)) {
+    return TENSORPATCH_E_ARGUMENT;
+  }
+  *consumed = 0;
+  Applier* a = applier_of(applier);
+  if (a->state == State::kUnused) return TENSORPATCH_E_STATE;
+  Feed feed = {data, size, work_budget(*a)};
+  const tensorpatch_status status = run(a, &feed);
+  *consumed = size - feed.size;
+  return status;
+}
+
+tensorpatch_status tensorpatch_apply_finish(tensorpatch_applier* applier) {
+  if (applier == nullptr) return TENSORPATCH_E_ARGUMENT;
+  Applier* a = applier_of(applier);
+  if (a->state == State::kUnused) return TENSORPATCH_E_STATE;
+  Feed feed = {nullptr, 0, work_budget(*a)};
+  const tensorpatch_status status = run(a, &feed);
+  if (status != TENSORPATCH_MORE || feed.budget == 0) return status;
+  fail(a, TENSORPATCH_E_TRUNCATED);
+  return TENSORPATCH_E_TRUNCATED;
+}
+
+uint64_t tensorpatch_apply_next_offset(const tensorpatch_applier* applier) {
+  return applier == nullptr ? 0 : applier_of(applier)->consumed;
+}
+
+void tensorpatch_apply_cancel(tensorpatch_applier* applier) {
+  if (applier != nullptr) applier_of(applier)->cancelled = 1;
+}
+
+void tensorpatch_apply_progress(const tensorpatch_applier* applier,
+                                tensorpatch_progress* progress) {
+  if (applier == nullptr || progress == nullptr) return;
+  const Applier* a = applier_of(applier);
+  progress->consumed = a->consumed;
+  progress->done = a->done;
+  progress->total = a->total;
+  progress->component = a->component;
+}
+
+}  // extern "C"
