@@ -1,0 +1,234 @@
+// bundle/profile.cc: the table of named profiles, profiles from JSON, and limits that fit a file.
+// SPDX-License-Identifier: Apache-2.0
+#include "bundle/profile.h"
+
+#include <algorithm>
+#include <bit>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "bundle/manifest.h"
+
+namespace tensorpatch::bundle {
+namespace {
+
+constexpr uint32_t kKiB = 1024;
+constexpr uint32_t kPlainCodecs =
+    1u << format::kCodecOperations | 1u << format::kCodecValues | 1u << format::kCodecBytes;
+constexpr uint32_t kZstdBit = 1u << format::kCodecZstd;
+
+// All numbers of the named profiles. Columns of PatchLimits: block, restart interval, erase, write;
+// log2 of history, value slots, value level, log2 of byte cells, of match entries, of the zstd
+// window (0: none).
+const Profile kNamed[] = {
+    {"linux",
+     4096 * kKiB,
+     {64 * kKiB, 1024 * kKiB, 4 * kKiB, 4 * kKiB, 20, 8, 1, 18, 16, 0},
+     kPlainCodecs | kZstdBit},
+    {"mcu-256k",
+     256 * kKiB,
+     {8 * kKiB, 128 * kKiB, 4 * kKiB, 256, 14, 4, 1, 14, 11, 0},
+     kPlainCodecs},
+    {"mcu-64k", 64 * kKiB, {4 * kKiB, 128 * kKiB, 4 * kKiB, 256, 12, 3, 1, 12, 8, 0}, kPlainCodecs},
+    {"mcu-16k", 16 * kKiB, {1 * kKiB, 64 * kKiB, 4 * kKiB, 256, 11, 2, 0, 9, 0, 0}, kPlainCodecs},
+    {"mcu-8k", 8 * kKiB, {1 * kKiB, 64 * kKiB, 4 * kKiB, 64, 10, 1, 0, 8, 0, 0}, kPlainCodecs},
+};
+
+// Least values that fit_limits goes down to; the ranges of docs/FORMAT.md.
+constexpr uint8_t kMinHistoryLog2 = 8;
+constexpr uint8_t kMinByteCellsLog2 = 8;
+constexpr uint8_t kMinMatchLog2 = 6;
+
+using Json = nlohmann::json;
+
+tl::unexpected<Error> refuse(const std::string& what) {
+  return fail(TENSORPATCH_E_USAGE, "the profile is not valid: " + what,
+              "docs/PROFILES.md describes the file");
+}
+
+// The object of a profile file; a key that occurs twice is refused, which parsers otherwise hide.
+Result<Json> parse_object(std::string_view text) {
+  std::string twice;
+  std::set<std::string> keys;
+  const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
+    if (event == Json::parse_event_t::key && depth == 1 &&
+        !keys.insert(value.get<std::string>()).second) {
+      twice = value.get<std::string>();
+    }
+    return true;
+  };
+  Json object = Json::parse(text.begin(), text.end(), watch, /*allow_exceptions=*/false);
+  if (object.is_discarded()) return refuse("not JSON");
+  if (!object.is_object()) return refuse("not an object");
+  if (!twice.empty()) return refuse("the key " + twice + " occurs twice");
+  return object;
+}
+
+struct Range {
+  uint64_t least;
+  uint64_t most;
+};
+
+template <class T>
+bool take_number(const Json& value, Range range, T& place) {
+  if (!value.is_number_unsigned()) return false;
+  const uint64_t number = value.get<uint64_t>();
+  if (number < range.least || number > range.most) return false;
+  place = static_cast<T>(number);
+  return true;
+}
+
+// A power of two, stored as its exponent; 0 stays 0.
+bool take_power(const Json& value, Range range, uint8_t& log2) {
+  uint32_t number = 0;
+  if (!take_number(value, range, number)) return false;
+  if (number != 0 && !std::has_single_bit(number)) return false;
+  log2 = number == 0 ? uint8_t{0} : static_cast<uint8_t>(std::countr_zero(number));
+  return true;
+}
+
+bool take_level(const Json& value, uint8_t& level) {
+  if (value != "S" && value != "L") return false;
+  level = value == "L" ? 1 : 0;
+  return true;
+}
+
+bool take_codecs(const Json& value, uint32_t& codecs) {
+  if (!value.is_array()) return false;
+  codecs = 1u << format::kCodecOperations;
+  for (const Json& name : value) {
+    const uint32_t bit = name == "values"  ? 1u << format::kCodecValues
+                         : name == "bytes" ? 1u << format::kCodecBytes
+                         : name == "zstd"  ? kZstdBit
+                                           : 0u;
+    if (bit == 0 || (codecs & bit) != 0) return false;
+    codecs |= bit;
+  }
+  return true;
+}
+
+// Puts one value of a profile file in its place; false when the key is unknown or the value wrong.
+bool take_field(const std::string& key, const Json& value, Profile& profile) {
+  constexpr Range kAnySize{1, UINT32_MAX};
+  constexpr Range kPowerOrNone{0, 1u << 30};
+  PatchLimits& limits = profile.limits;
+  if (key == "max_workspace") return take_number(value, kAnySize, profile.max_workspace);
+  if (key == "block_size") return take_number(value, kAnySize, limits.block_size);
+  if (key == "restart_interval") return take_number(value, kAnySize, limits.restart_interval);
+  if (key == "erase_size") return take_number(value, kAnySize, limits.erase_size);
+  if (key == "write_size") return take_number(value, kAnySize, limits.write_size);
+  if (key == "history") return take_power(value, kPowerOrNone, limits.history_log2);
+  if (key == "value_slots") return take_number(value, {0, UINT8_MAX}, limits.value_slots);
+  if (key == "value_level") return take_level(value, limits.value_level);
+  if (key == "byte_cells") return take_power(value, kPowerOrNone, limits.byte_cells_log2);
+  if (key == "match_entries") return take_power(value, kPowerOrNone, limits.match_log2);
+  if (key == "zstd_window") return take_power(value, kPowerOrNone, limits.zstd_window_log2);
+  if (key == "codecs") return take_codecs(value, profile.codecs);
+  return false;
+}
+
+uint8_t log2_at_least(uint64_t size) {  // the least n with 2^n >= size
+  return size <= 1 ? uint8_t{0} : static_cast<uint8_t>(std::bit_width(size - 1));
+}
+
+// Lowers what a file of this size cannot use: tables grow with the bytes that fill them.
+void lower_to_file(PatchLimits& limits, uint8_t min_history, uint64_t largest_new_size) {
+  constexpr int kCellsPerByteLog2 = 3;
+  const int size_log2 = log2_at_least(largest_new_size);
+  const auto lower = [](uint8_t& value, int most, uint8_t least) {
+    if (value > most) value = std::min(value, std::max(static_cast<uint8_t>(most), least));
+  };
+  lower(limits.history_log2, size_log2, min_history);
+  lower(limits.byte_cells_log2, size_log2 + kCellsPerByteLog2, kMinByteCellsLog2);
+  lower(limits.match_log2, size_log2, kMinMatchLog2);
+}
+
+// Gives up a little; false when nothing is left to give.
+bool lower_one_step(PatchLimits& limits, uint8_t min_history) {
+  if (limits.match_log2 != 0) {
+    limits.match_log2 = limits.match_log2 > kMinMatchLog2
+                            ? static_cast<uint8_t>(limits.match_log2 - 1)
+                            : uint8_t{0};
+  } else if (limits.byte_cells_log2 > kMinByteCellsLog2) {
+    --limits.byte_cells_log2;
+  } else if (limits.value_level != 0) {
+    --limits.value_level;
+  } else if (limits.value_slots > 1) {
+    --limits.value_slots;
+  } else if (limits.history_log2 > min_history) {
+    --limits.history_log2;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::span<const Profile> named_profiles() {
+  return kNamed;
+}
+
+Result<Profile> find_profile(std::string_view name) {
+  std::string names;
+  for (const Profile& profile : kNamed) {
+    if (profile.name == name) return profile;
+    names += (names.empty() ? "" : ", ") + profile.name;
+  }
+  return fail(TENSORPATCH_E_USAGE, "no profile has the name " + std::string(name),
+              "give one of " + names + ", or a file");
+}
+
+Result<Profile> parse_profile(std::string_view json) {
+  const auto object = parse_object(json);
+  if (!object) return tl::unexpected(object.error());
+  const auto name = object->find("name");
+  const auto like = object->find("like");
+  if (name == object->end() || !name->is_string() ||
+      !valid_component_name(name->get<std::string>())) {
+    return refuse("name must be of the form [a-z0-9][a-z0-9._-]{0,31}");
+  }
+  if (like == object->end() || !like->is_string()) {
+    return refuse("like must name the profile whose values are the defaults");
+  }
+  auto profile = find_profile(like->get<std::string>());
+  if (!profile) return profile;
+  profile->name = name->get<std::string>();
+  for (const auto& [key, value] : object->items()) {
+    if (key != "name" && key != "like" && !take_field(key, value, *profile)) {
+      return refuse("the key " + key + " is unknown or its value is out of range");
+    }
+  }
+  if (!limits_valid(profile->limits)) {
+    return refuse("its limits are out of the format's ranges, or do not go together");
+  }
+  if (profile->limits.zstd_window_log2 != 0 && (profile->codecs & kZstdBit) == 0) {
+    return refuse("a zstd window without the codec zstd");
+  }
+  return profile;
+}
+
+Profile lower_workspace(Profile profile, uint64_t max_workspace) {
+  profile.max_workspace = std::min(profile.max_workspace, max_workspace);
+  return profile;
+}
+
+Result<PatchLimits> fit_limits(const Profile& profile, uint64_t largest_new_size) {
+  PatchLimits limits = profile.limits;
+  // A quarter of the history must hold one write.
+  const uint8_t min_history = std::max<uint8_t>(
+      kMinHistoryLog2, static_cast<uint8_t>(log2_at_least(limits.write_size) + 2));
+  lower_to_file(limits, min_history, largest_new_size);
+  while (workspace_size(limits) > profile.max_workspace) {
+    if (!lower_one_step(limits, min_history)) {
+      return fail(TENSORPATCH_E_LIMIT,
+                  "profile " + profile.name + " needs at least " +
+                      std::to_string(workspace_size(limits)) + " bytes of workspace, not " +
+                      std::to_string(profile.max_workspace),
+                  "allow more memory, or give a profile with smaller blocks");
+    }
+  }
+  return limits;
+}
+
+}  // namespace tensorpatch::bundle
