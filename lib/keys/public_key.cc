@@ -117,8 +117,8 @@ std::string c_initialiser(const PublicKey& key) {
   const std::string bytes = c_lines(
       key.bytes,
       {.indent = "        ", .before = "\\x", .after = "", .line_begin = "\"", .line_end = "\""});
-  return "/* Ed25519 public key, key id " + to_hex(key.id) +
-         ": an entry of an array of tensorpatch_key */\n"
+  return "/* An entry for an array of tensorpatch_key: Ed25519, key id\n * " + to_hex(key.id) +
+         " */\n"
          "{\n"
          "    .algorithm = TENSORPATCH_ED25519,\n"
          "    .role = TENSORPATCH_ROLE_RELEASE,\n"
