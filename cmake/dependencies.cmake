@@ -1,13 +1,19 @@
 # cmake/dependencies.cmake: every package that host code links, found in one place.
 #
 # Targets to link, and the Debian package that provides each:
-#   zstd::libzstd_shared          libzstd-dev          CLI11::CLI11                  libcli11-dev
-#   PkgConfig::libsodium          libsodium-dev        flatbuffers::flatbuffers      libflatbuffers-dev
-#   PkgConfig::libdivsufsort      libdivsufsort-dev    flatbuffers::flatc (program)  flatbuffers-compiler
-#   PkgConfig::libdivsufsort64    libdivsufsort-dev    nlohmann_json::nlohmann_json  nlohmann-json3-dev
-#   BZip2::BZip2                  libbz2-dev           tl::expected                  libexpected-dev
-#   OpenSSL::Crypto               libssl-dev           Threads::Threads              (the C library)
-#   GTest::gtest_main             libgtest-dev         (with TENSORPATCH_TESTS)
+#   zstd::libzstd_shared          libzstd-dev
+#   PkgConfig::libsodium          libsodium-dev
+#   PkgConfig::libdivsufsort      libdivsufsort-dev
+#   PkgConfig::libdivsufsort64    libdivsufsort-dev
+#   BZip2::BZip2                  libbz2-dev
+#   OpenSSL::Crypto               libssl-dev
+#   Threads::Threads              libc6-dev
+#   tl::expected                  libexpected-dev
+#   nlohmann_json::nlohmann_json  nlohmann-json3-dev
+#   CLI11::CLI11                  libcli11-dev
+#   flatbuffers::flatbuffers      libflatbuffers-dev
+#   flatbuffers::flatc            flatbuffers-compiler (a program)
+#   GTest::gtest_main             libgtest-dev (with TENSORPATCH_TESTS)
 # SPDX-License-Identifier: Apache-2.0
 
 # Stops with the name of the apt package when `target` does not exist after `what` was searched.

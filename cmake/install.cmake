@@ -1,7 +1,8 @@
 # cmake/install.cmake: what `cmake --install` puts where.
 #
-# Component apply: libtensorpatch_apply.a and apply.h, which need nothing. Component toolkit: the host
-# rooms as ONE archive with the public headers, and the program. A room takes part when it exists.
+# Component apply: libtensorpatch_apply.a and apply.h, which need nothing. Component toolkit: the
+# host rooms as ONE archive with the public headers, and the program. A room takes part when it
+# exists.
 # SPDX-License-Identifier: Apache-2.0
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)

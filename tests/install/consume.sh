@@ -14,7 +14,8 @@ cmake --install "$build" --prefix "$work/made" >"$work/install.log" || {
   exit 1
 }
 mv "$work/made" "$work/prefix"
-if leaked=$(grep -rlF -e "$work/made" -e "$source" "$work/prefix" --include='*.cmake' --include='*.pc'); then
+if leaked=$(grep -rlF -e "$work/made" -e "$source" --include='*.cmake' --include='*.pc' \
+  "$work/prefix"); then
   echo "these installed files name the folder that they were made in: $leaked"
   exit 1
 fi
@@ -25,7 +26,8 @@ cmake -S "$source/tests/install/$component" -B "$work/build" -G Ninja \
 cmake --build "$work/build"
 "$work/build/consumer"
 
-if [ "$component" = apply ] && readelf -d "$work/build/consumer" | grep -F NEEDED | grep -vF 'libc.so'; then
+if [ "$component" = apply ] &&
+  readelf -d "$work/build/consumer" | grep -F NEEDED | grep -vF 'libc.so'; then
   echo "the device library's consumer needs more than the C library"
   exit 1
 fi
