@@ -1,18 +1,22 @@
 // patch_decoder.h: replays the operations of one component's patch stream.
 //
-// The applier feeds authenticated payload bytes from one buffer; the decoder reads old and writes
-// new through the ports. It keeps no pointer into the input between calls: what it cannot use yet
-// stays with the caller, who puts the next payload bytes behind it (at most kMaxStepInput - 1 bytes
-// are ever left over). All sizes it trusts come from a statement that has been verified.
-// SPDX-License-Identifier: Apache-2.0
+// The applier feeds authenticated payload bytes; the decoder reads old and writes new through the
+// ports. It keeps no pointer into the input between calls: what it cannot use yet stays with the
+// caller, who puts the next payload bytes behind it (at most kMaxStepInput - 1 bytes are ever left
+// over). New is written in ascending order and never read back. All sizes in a PatchJob come from a
+// verified statement; everything in the stream is checked, since a signature says who made it and
+// not that it is right. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "codec.h"
+#include "entropy_decoder.h"
 #include "format.h"
+#include "operation_model.h"
 #include "tensorpatch/apply.h"
 
 namespace tensorpatch {
 
-// The decoder's part of a statement: what sizes its buffers have. Validated by limits_valid().
+// The decoder's part of a statement: what sizes its buffers have.
 struct PatchLimits {
   uint32_t block_size;
   uint32_t restart_interval;
@@ -30,11 +34,13 @@ struct PatchLimits {
 bool limits_valid(const PatchLimits& limits);
 
 // Bytes of workspace that a decoder with these limits uses (a multiple of 8), without the applier's
-// own buffers (statement, block).
+// own buffers.
 uint32_t decoder_workspace_size(const PatchLimits& limits);
 
-// Bytes of the whole workspace: statement, block with its left-over bytes, decoder. This is what a
-// bundle declares.
+// The applier's buffer for the statement and its framing, and then for one signature.
+inline constexpr uint32_t kStatementArea = 1088;
+
+// Bytes of the whole workspace: statement area, left-over, block, decoder. What a bundle declares.
 uint32_t workspace_size(const PatchLimits& limits);
 
 // Everything of one component that the decoder needs to know.
@@ -59,22 +65,85 @@ struct PatchInput {
 enum class PatchEvent : uint8_t {
   kNeedInput,   // all but a left-over of `input` is used; append payload and call again
   kWorkLimit,   // the budget is used up; call again
-  kCheckpoint,  // a restart point: everything before new_offset is flushed; input.data is at its
-                // chunk
-  kDone,        // new is complete, the patch stream ended exactly there
-  kFailed,      // see status
+  kCheckpoint,  // a restart point: all before new_offset is written; input.data is at its chunk
+  kDone,        // new is complete and written, the patch stream ended exactly there
+  kFailed,      // see patch_decoder_status
 };
 
-struct PatchDecoder;  // defined in patch_decoder.cc's header part below; fixed size, no heap
+// Private to lib/apply; complete here so that an applier can hold it.
+struct PatchDecoder {
+  PatchJob job;
+
+  // Buffers in the workspace.
+  uint8_t* ring;
+  uint8_t* old_buffer;
+  OperationModel* operations;
+  ByteState* byte_state;
+  Cell* byte_cells;
+  uint32_t* matches;
+  uint8_t* slots;
+
+  // New: offsets in the component; position counts from the last restart point.
+  uint64_t new_offset;
+  uint64_t restart_offset;
+  uint32_t position;
+  uint32_t written;  // position up to which write_new was called
+
+  // The chunk and the operation at work.
+  uint32_t chunk_left;    // bytes of new
+  uint32_t payload_left;  // bytes of payload, counted between calls
+  RangeDecoder range;
+  Operation operation;
+  uint32_t operation_left;  // bytes of new
+  uint32_t tile_left;       // values: elements up to the next tile flag
+  const tensorpatch_codec* codec;
+
+  // Old bytes read ahead for residuals.
+  uint64_t old_next;  // offset behind what is in old_buffer
+  uint32_t old_used;
+  uint32_t old_filled;
+
+  size_t budget;         // bytes of new before kWorkLimit
+  uint32_t ready_slots;  // bit set of value slots that were reset since the restart point
+  uint8_t bytes_ready;
+  uint8_t checkpointed;  // the restart point at hand has been reported
+  uint8_t tile_unchanged;
+  uint8_t input_whole;  // all that is left of the payload lies between range.next and range.end
+  uint8_t state;
+  tensorpatch_status status;
+};
 
 // Begins a component at its start.
 void patch_decoder_begin(PatchDecoder* decoder, const PatchJob& job, uint8_t* workspace);
 // Begins at a restart point; false when new_offset cannot be one.
 bool patch_decoder_begin_at(PatchDecoder* decoder, const PatchJob& job, uint8_t* workspace,
                             uint64_t new_offset);
-// Works until something must be said. `budget` is lowered by the bytes written (and is at least 1).
+// Works until something must be said; *budget (>= 1) is lowered by the bytes of new that were made.
 PatchEvent patch_decoder_run(PatchDecoder* decoder, PatchInput* input, size_t* budget);
-uint64_t patch_decoder_new_offset(const PatchDecoder* decoder);
-tensorpatch_status patch_decoder_status(const PatchDecoder* decoder);
+
+inline uint64_t patch_decoder_new_offset(const PatchDecoder* decoder) {
+  return decoder->new_offset;
+}
+inline tensorpatch_status patch_decoder_status(const PatchDecoder* decoder) {
+  return decoder->status;
+}
+
+// For codecs: bytes of new that may be made now (operation, write unit and budget allow), at most.
+uint32_t decoder_output_room(const PatchDecoder* decoder);
+// For codecs: says that `size` bytes were put into the ring at position.
+void decoder_advance(PatchDecoder* decoder, uint32_t size);
+// For codecs: makes at least `size` (<= 8) bytes of old available at old_buffer + old_used; false:
+// failed.
+bool decoder_need_old(PatchDecoder* decoder, uint32_t size);
+
+inline History decoder_history(const PatchDecoder* decoder) {
+  const uint32_t mask = (1u << decoder->job.limits.history_log2) - 1;
+  return {decoder->ring, mask, mask, decoder->position};
+}
+// Whether one more step can be decoded from what input there is.
+inline bool decoder_can_step(const PatchDecoder* decoder) {
+  return decoder->input_whole != 0 ||
+         decoder->range.end - decoder->range.next >= static_cast<ptrdiff_t>(format::kMaxStepInput);
+}
 
 }  // namespace tensorpatch

@@ -145,8 +145,9 @@ typedef struct tensorpatch_ports {
 /* A decoder of one kind of data; entries of the table handed to init, so that the linker drops those
  * that are not named. Opaque: use the objects below or those of lib/ports. */
 typedef struct tensorpatch_codec tensorpatch_codec;
-extern const tensorpatch_codec tensorpatch_codec_values; /* tensor values */
-extern const tensorpatch_codec tensorpatch_codec_bytes;  /* everything else */
+extern const tensorpatch_codec tensorpatch_codec_values;       /* tensor values, levels S and L */
+extern const tensorpatch_codec tensorpatch_codec_values_small; /* tensor values, level S alone */
+extern const tensorpatch_codec tensorpatch_codec_bytes;        /* literal bytes */
 
 /* Reports how far an update is; cheap. */
 typedef struct tensorpatch_progress {

@@ -1,0 +1,233 @@
+// operation_model.h: how the headers of operations are coded; shared by encoder and decoder.
+//
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <stdint.h>
+
+#include "byte_model.h"
+#include "entropy_model.h"
+#include "value_model.h"
+
+namespace tensorpatch {
+
+enum class OperationKind : uint8_t {
+  kCopy = 0,    // bytes of old
+  kValues = 1,  // typed values: residuals against old, or intra
+  kBytes = 2,   // literal bytes
+};
+
+// Where in old an operation reads.
+struct OldPlace {
+  alignas(8) uint64_t offset = 0;
+  uint32_t component = 0;
+};
+
+struct Operation {
+  OperationKind kind = OperationKind::kCopy;
+  uint32_t size = 0;  // bytes of new, > 0; for values a multiple of the value size
+  OldPlace old;       // copy and residual values
+  // Values.
+  ValueType type = ValueType::kInt8;
+  uint8_t slot = 0;
+  uint8_t fresh = 0;       // 1: the slot is reset before
+  uint8_t intra = 0;       // 1: no old
+  uint32_t row_bytes = 0;  // intra: distance of the value above; bytes: stride. 0: none
+  // Bytes.
+  uint8_t width_log2 = 0;
+};
+
+inline bool operation_reads_old(const Operation& operation) {
+  return operation.kind == OperationKind::kCopy ||
+         (operation.kind == OperationKind::kValues && operation.intra == 0);
+}
+
+// Adaptive code of a number below 2^62: the length in bits by a tree, one modelled bit, the rest
+// raw.
+struct NumberModel {
+  Cell length[64];
+  Cell top[64];
+};
+
+struct OperationModel {
+  Cell kind[3 * 4];
+  Cell place[4 * 4];
+  Cell place_negative;
+  Cell component[8];
+  Cell parameters[4][64];
+  NumberModel copy_size;
+  NumberModel coded_size;
+  NumberModel place_distance;
+  // What the next operation is predicted from.
+  OldPlace old;             // behind the last operation that read old
+  alignas(8) uint64_t gap;  // bytes of new written since then without reading old
+  Operation last_values;
+  Operation last_bytes;
+  uint32_t last_kind;
+};
+
+// `old` is where the first operation is expected to read.
+inline void operation_model_reset(OperationModel& model, const OldPlace& old) {
+  const auto reset = [](Cell* cells, unsigned count) {
+    for (unsigned i = 0; i < count; ++i) cells[i] = kCellStart;
+  };
+  reset(model.kind, 12);
+  reset(model.place, 16);
+  model.place_negative = kCellStart;
+  reset(model.component, 8);
+  for (auto& cells : model.parameters) reset(cells, 64);
+  NumberModel* const numbers[] = {&model.copy_size, &model.coded_size, &model.place_distance};
+  for (NumberModel* number : numbers) {
+    reset(number->length, 64);
+    reset(number->top, 64);
+  }
+  model.old = old;
+  model.gap = 0;
+  model.last_values = {};
+  model.last_bytes = {};
+  model.last_kind = 0;
+}
+
+template <class Coder>
+class OperationCoder {
+ public:
+  OperationCoder(Coder& coder, OperationModel& model, uint32_t component_count)
+      : coder_(coder), m_(model), component_count_(component_count) {}
+
+  // Codes one header; a decoder gives any operation and gets the real one. The decoder checks
+  // ranges.
+  Operation code(const Operation& operation) {
+    Operation coded;
+    coded.kind = static_cast<OperationKind>(
+        code_tree(coder_, m_.kind + m_.last_kind * 4, 2, static_cast<uint32_t>(operation.kind)));
+    if (coded.kind == OperationKind::kCopy) {
+      coded.size = static_cast<uint32_t>(number(m_.copy_size, operation.size));
+    } else {
+      coded.size = static_cast<uint32_t>(number(m_.coded_size, operation.size));
+      if (coded.kind == OperationKind::kValues) values(operation, coded);
+      if (coded.kind == OperationKind::kBytes) bytes(operation, coded);
+    }
+    if (operation_reads_old(coded)) place(operation, coded);
+    remember(coded);
+    return coded;
+  }
+
+ private:
+  uint64_t number(NumberModel& model, uint64_t value) {
+    unsigned length = 0;
+    while (length < 63 && value >> length != 0) ++length;
+    length = code_tree(coder_, model.length, 6, length);
+    if (length < 2) return length;
+    unsigned rest = length - 2;
+    uint64_t result =
+        2 | code_bit(coder_, model.top[length], static_cast<unsigned>(value >> rest & 1));
+    while (rest > 0) {
+      const unsigned part = rest < 12 ? rest : 12;
+      rest -= part;
+      const auto bits = static_cast<uint32_t>(value >> rest & ((1u << part) - 1));
+      result = result << part | coder_.raw(bits, part);
+    }
+    return result;
+  }
+
+  // A small field, and whether it differs from the last one's is learned by the cells themselves.
+  uint32_t field(unsigned row, unsigned bits, uint32_t value) {
+    return code_tree(coder_, m_.parameters[row], bits, value);
+  }
+
+  uint32_t row_bytes(uint32_t value) {
+    unsigned length = 0;
+    while (length < 31 && value >> length != 0) ++length;
+    length = code_tree(coder_, m_.parameters[3] + 32, 5, length);
+    uint32_t result = 0;
+    for (unsigned rest = length; rest > 0;) {
+      const unsigned part = rest < 12 ? rest : 12;
+      rest -= part;
+      result = result << part | coder_.raw(value >> rest & ((1u << part) - 1), part);
+    }
+    return result;
+  }
+
+  void values(const Operation& operation, Operation& coded) {
+    const Operation& last = m_.last_values;
+    const unsigned differs = operation.type != last.type || operation.slot != last.slot ||
+                             operation.intra != last.intra ||
+                             operation.row_bytes != last.row_bytes || operation.fresh != 0;
+    if (code_bit(coder_, m_.parameters[3][0], differs) == 0) {
+      coded.type = last.type;
+      coded.slot = last.slot;
+      coded.intra = last.intra;
+      coded.row_bytes = last.row_bytes;
+      return;
+    }
+    coded.type = static_cast<ValueType>(field(0, 3, static_cast<uint32_t>(operation.type)));
+    coded.slot = static_cast<uint8_t>(field(1, 4, operation.slot));
+    coded.fresh = static_cast<uint8_t>(code_bit(coder_, m_.parameters[3][1], operation.fresh));
+    coded.intra = static_cast<uint8_t>(code_bit(coder_, m_.parameters[3][2], operation.intra));
+    if (coded.intra != 0) coded.row_bytes = row_bytes(operation.row_bytes);
+  }
+
+  void bytes(const Operation& operation, Operation& coded) {
+    const Operation& last = m_.last_bytes;
+    const unsigned differs =
+        operation.width_log2 != last.width_log2 || operation.row_bytes != last.row_bytes;
+    if (code_bit(coder_, m_.parameters[3][3], differs) == 0) {
+      coded.width_log2 = last.width_log2;
+      coded.row_bytes = last.row_bytes;
+      return;
+    }
+    coded.width_log2 = static_cast<uint8_t>(field(2, 2, operation.width_log2));
+    coded.row_bytes = row_bytes(operation.row_bytes);
+  }
+
+  // Old follows on, or on the same diagonal after what was written in between, or lies elsewhere.
+  enum Place : uint32_t { kFollows = 0, kDiagonal = 1, kNear = 2, kElsewhere = 3 };
+  void place(const Operation& operation, Operation& coded) {
+    const OldPlace diagonal = {m_.old.offset + m_.gap, m_.old.component};
+    uint32_t where = kNear;
+    if (operation.old.component != m_.old.component) {
+      where = kElsewhere;
+    } else if (operation.old.offset == m_.old.offset) {
+      where = kFollows;
+    } else if (operation.old.offset == diagonal.offset) {
+      where = kDiagonal;
+    }
+    where = code_tree(coder_, m_.place + (m_.last_kind * 4), 2, where);
+    if (where == kFollows) {
+      coded.old = m_.old;
+    } else if (where == kDiagonal) {
+      coded.old = diagonal;
+    } else if (where == kNear) {
+      const bool behind = operation.old.offset < m_.old.offset;
+      const uint64_t distance =
+          behind ? m_.old.offset - operation.old.offset : operation.old.offset - m_.old.offset;
+      const unsigned negative = code_bit(coder_, m_.place_negative, behind ? 1 : 0);
+      const uint64_t coded_distance = number(m_.place_distance, distance);
+      coded.old.component = m_.old.component;
+      coded.old.offset =
+          negative != 0 ? m_.old.offset - coded_distance : m_.old.offset + coded_distance;
+    } else {
+      coded.old.component =
+          component_count_ > 1 ? code_tree(coder_, m_.component, 3, operation.old.component) : 0;
+      coded.old.offset = number(m_.place_distance, operation.old.offset);
+    }
+  }
+
+  void remember(const Operation& coded) {
+    m_.last_kind = static_cast<uint32_t>(coded.kind) < 3 ? static_cast<uint32_t>(coded.kind) : 0;
+    if (operation_reads_old(coded)) {
+      m_.old = {coded.old.offset + coded.size, coded.old.component};
+      m_.gap = 0;
+    } else {
+      m_.gap += coded.size;
+    }
+    if (coded.kind == OperationKind::kValues) m_.last_values = coded;
+    if (coded.kind == OperationKind::kBytes) m_.last_bytes = coded;
+  }
+
+  Coder& coder_;
+  OperationModel& m_;
+  uint32_t component_count_;
+};
+
+}  // namespace tensorpatch
