@@ -43,6 +43,7 @@ struct Container {
 };
 constexpr Container kContainers[] = {
     {Format::kTflite, looks_like_tflite, find_tflite},
+    {Format::kGguf, looks_like_gguf, find_gguf},
     {Format::kSafetensors, looks_like_safetensors, find_safetensors},
 };
 

@@ -21,9 +21,11 @@ using Segments = std::vector<Segment>;
 // itself.
 bool looks_like_safetensors(base::Bytes file);
 bool looks_like_tflite(base::Bytes file);
+bool looks_like_gguf(base::Bytes file);
 
 Result<Segments> find_safetensors(base::Bytes file);
 Result<Segments> find_tflite(base::Bytes file);
+Result<Segments> find_gguf(base::Bytes file);
 
 // Sorts what a parser found, drops empty segments and fills the gaps with kOther segments. Refuses
 // ranges outside the file and overlaps.
