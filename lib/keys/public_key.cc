@@ -88,50 +88,34 @@ std::string minisign_key_number(const PublicKey& key) {
   return text;
 }
 
-// Bytes as lines of C: each byte between `before` and `after`, 8 a line.
-struct CBytes {
-  std::string indent, before, after, line_begin, line_end;
+// How bytes look as lines of C, 8 a line.
+struct CStyle {
+  std::string line_begin, byte_begin, between_bytes, line_end;
 };
 
-std::string c_lines(std::span<const uint8_t> bytes, const CBytes& style) {
+std::string c_lines(std::span<const uint8_t> bytes, const CStyle& style) {
   std::string text;
   for (size_t i = 0; i < bytes.size(); ++i) {
-    if (i % 8 == 0) text += style.indent + style.line_begin;
-    text += style.before + to_hex(bytes.subspan(i, 1)) + style.after;
-    if (i % 8 == 7) {
-      text += style.line_end + "\n";
-    } else if (!style.after.empty()) {
-      text += " ";
-    }
+    text += i % 8 == 0 ? style.line_begin : style.between_bytes;
+    text += style.byte_begin + to_hex(bytes.subspan(i, 1));
+    if (i % 8 == 7) text += style.line_end;
   }
-  text.pop_back();  // the caller ends the last line
   return text;
 }
 
 // A string literal holds the key because its lifetime is the program's and because C and C++ both
-// take it; a compound literal would be neither.
-std::string c_initialiser(const PublicKey& key) {
-  const std::string id = c_lines(
-      key.id,
-      {.indent = "        ", .before = "0x", .after = ",", .line_begin = "", .line_end = ""});
-  const std::string bytes = c_lines(
-      key.bytes,
-      {.indent = "        ", .before = "\\x", .after = "", .line_begin = "\"", .line_end = "\""});
-  return "/* An entry for an array of tensorpatch_key: Ed25519, key id\n * " + to_hex(key.id) +
-         " */\n"
-         "{\n"
-         "    .algorithm = TENSORPATCH_ED25519,\n"
-         "    .role = TENSORPATCH_ROLE_RELEASE,\n"
-         "    .id = {\n" +
-         id +
-         "\n    },\n"
-         "    .public_key = (const uint8_t*)\n" +
-         bytes +
-         ",\n"
-         "    .public_key_size = " +
-         std::to_string(key.bytes.size()) +
-         ",\n"
-         "},\n";
+// take it; a compound literal has neither virtue.
+std::string c_entry(const PublicKey& key) {
+  const CStyle numbers = {"\n        ", "0x", ", ", ","};
+  const CStyle literals = {"\n        \"", "\\x", "", "\""};
+  std::string text = "/* An entry for an array of tensorpatch_key: Ed25519, key id\n * ";
+  text += to_hex(key.id) + " */\n{\n";
+  text += "    .algorithm = TENSORPATCH_ED25519,\n";
+  text += "    .role = TENSORPATCH_ROLE_RELEASE,\n";
+  text += "    .id = {" + c_lines(key.id, numbers) + "\n    },\n";
+  text += "    .public_key = (const uint8_t*)" + c_lines(key.bytes, literals) + ",\n";
+  text += "    .public_key_size = " + std::to_string(key.bytes.size()) + ",\n},\n";
+  return text;
 }
 
 }  // namespace
@@ -173,7 +157,7 @@ std::string format_public_key(const PublicKey& key, PublicKeyFormat format) {
     case PublicKeyFormat::kC:
       break;
   }
-  return c_initialiser(key);
+  return c_entry(key);
 }
 
 bool verify(const PublicKey& key, base::Bytes message, const Signature& signature) {
