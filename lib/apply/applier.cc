@@ -35,9 +35,8 @@ constexpr size_t kStatementAt = kFramingSize;
 constexpr size_t kMessageSize = 960;
 constexpr size_t kStatementDigestAt = kMessageSize;
 constexpr size_t kBlockDigestsAt = kStatementDigestAt + kDigest;  // three of them
-constexpr size_t kStatementArea = kBlockDigestsAt + 3 * kDigest;
 constexpr size_t kBufferAt = kStatementArea + format::kMaxStepInput;
-static_assert(kStatementArea == 1088 && kBufferAt % 8 == 0);
+static_assert(kBlockDigestsAt + 3 * kDigest == kStatementArea && kBufferAt % 8 == 0);
 static_assert(kStatementAt + format::kMaxStatementSize <= kMessageSize);
 static_assert(kMessageSize <= TENSORPATCH_MAX_MESSAGE_SIZE);
 
