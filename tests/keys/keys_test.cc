@@ -309,6 +309,18 @@ TEST(PrivateKey, NoDamagedByteGivesAnotherKeyWhereTheFormHasACheck) {
   }
 }
 
+TEST(PrivateKey, WrongChecksumsAreRefusedEvenWhenTheKeyIsRight) {
+  std::vector<uint8_t> signify = signify_secret();
+  signify[24] ^= 1;
+  std::vector<uint8_t> minisign = minisign_secret({});
+  minisign.back() ^= 1;
+  for (const std::vector<uint8_t>& file : {signify, minisign}) {
+    const auto key = PrivateKey::parse(two_lines(file), no_password);
+    ASSERT_FALSE(key.has_value());
+    EXPECT_EQ(key.error().message, "the key is damaged: its checksum is wrong");
+  }
+}
+
 TEST(PublicKey, EveryFormGivesTheSameKey) {
   const PublicKey expected = rfc_key();
   EXPECT_EQ(to_hex(expected.bytes), test::kPublicHex);
@@ -374,6 +386,13 @@ TEST(PublicKey, GarbageIsRefused) {
     ASSERT_FALSE(key.has_value()) << text;
     EXPECT_EQ(key.error().code, TENSORPATCH_E_KEY) << text;
   }
+}
+
+TEST(PublicKey, TextAfterTheSecondLineIsRefused) {
+  const std::string text = format_public_key(rfc_key(), PublicKeyFormat::kMinisign);
+  EXPECT_TRUE(parse_public_key(text + "\n\n").has_value());
+  EXPECT_FALSE(parse_public_key(text + "more").has_value());
+  EXPECT_FALSE(parse_public_key(text + text).has_value());
 }
 
 TEST(PublicKey, BytesThatAreNoHonestKeyAreRefused) {
