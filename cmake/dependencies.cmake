@@ -10,6 +10,7 @@
 #   Threads::Threads              libc6-dev
 #   tl::expected                  libexpected-dev
 #   nlohmann_json::nlohmann_json  nlohmann-json3-dev
+#   protozero::protozero          libprotozero-dev
 #   CLI11::CLI11                  libcli11-dev
 #   flatbuffers::flatbuffers      libflatbuffers-dev
 #   flatbuffers::flatc            flatbuffers-compiler (a program)
@@ -63,6 +64,14 @@ if(NOT TARGET flatbuffers::flatc)
   endif()
 endif()
 tensorpatch_require(flatbuffers::flatc flatc flatbuffers-compiler)
+
+# Headers only, without a package file.
+find_path(PROTOZERO_INCLUDE_DIR protozero/pbf_reader.hpp)
+if(PROTOZERO_INCLUDE_DIR AND NOT TARGET protozero::protozero)
+  add_library(protozero::protozero INTERFACE IMPORTED)
+  target_include_directories(protozero::protozero INTERFACE ${PROTOZERO_INCLUDE_DIR})
+endif()
+tensorpatch_require(protozero::protozero protozero libprotozero-dev)
 
 if(TENSORPATCH_TESTS)
   tensorpatch_find(GTest GTest::gtest_main libgtest-dev)

@@ -143,7 +143,7 @@ class ApplySymbols(unittest.TestCase):
         self.assertEqual(apply_symbols.findings(self.GOOD), [])
 
     def test_bad(self):
-        for line in ('malloc U', '_Znwm U', '__cxa_throw U', '__gxx_personality_v0 U', 'count b 0 4',
+        for line in ('malloc U', '_Znwm U', '__cxa_throw U', '__gxx_personality_v0 U', 'n b 0 4',
                      'table d 0 4', 'peek T 0 4', '__aeabi_dadd U', 'sin U'):
             self.assertEqual(len(apply_symbols.findings(self.GOOD + line + '\n')), 1, line)
         self.assertEqual(len(apply_symbols.findings('')), 1)
