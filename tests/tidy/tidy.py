@@ -59,6 +59,8 @@ def included_room(room, header, tree):
     """The room that a header belongs to, None for a library's or a generated one."""
     if header in PUBLIC_HEADERS:
         return PUBLIC_HEADERS[header]
+    if header.startswith('tensorpatch/ports/'):
+        return 'ports'
     first = header.split('/')[0]
     if '/' in header and ('lib/' + first) in ROOMS:
         return first
@@ -164,9 +166,9 @@ def dead_files(tree):
             if name not in included and '/include/' not in path:
                 yield path, 1, 'no file includes this header'
         elif path.endswith(('.cc', '.c', '.fbs')):
-            named = any(is_named(name, build_file) for key, build_file in tree.items()
-                        if key.endswith(('CMakeLists.txt', '.cmake')) and
-                        (path.endswith('.fbs') or is_above(key, path)))
+            named = any(is_named(name if is_above(key, path) else path, build_file)
+                        for key, build_file in tree.items()
+                        if key.endswith(('CMakeLists.txt', '.cmake')))
             if not named:
                 yield path, 1, 'no build file names this file'
 
@@ -177,9 +179,14 @@ def is_above(build_file, path):
 
 
 def is_named(name, build_file):
+    """Whether a build file names a file: by its name, or from elsewhere by its path."""
     def has_word(word):
         return re.search(rf'(?<![\w.]){re.escape(word)}(?![\w.])', build_file) is not None
     if has_word(name):
+        return True
+    if '/' in name:
+        return False
+    if re.search(rf'GLOB\b[^)]* \*{re.escape(os.path.splitext(name)[1])}\b', build_file):
         return True
     # A list in a foreach names files, too: `fuzz_${parser}.cc` with the word `tflite`.
     for before, after in re.findall(r'(\w*)\$\{\w+\}(\w*\.\w+)', build_file):

@@ -96,6 +96,13 @@ class Files(unittest.TestCase):
         self.assertEqual(count(tidy.dead_files, listed), 1)
         elsewhere = {'tests/base/CMakeLists.txt': 'file.cc', 'lib/base/file.cc': ''}
         self.assertEqual(count(tidy.dead_files, elsewhere), 1)
+        elsewhere['tests/base/CMakeLists.txt'] = '${PROJECT_SOURCE_DIR}/lib/base/file.cc'
+        self.assertEqual(count(tidy.dead_files, elsewhere), 0)
+        matched = {'lib/apply/CMakeLists.txt': 'file(GLOB sources CONFIGURE_DEPENDS *.cc)',
+                   'lib/apply/a.cc': ''}
+        self.assertEqual(count(tidy.dead_files, matched), 0)
+        matched['lib/apply/b.c'] = ''
+        self.assertEqual(count(tidy.dead_files, matched), 1)
 
     def test_header_comments(self):
         def check(path, text, findings):
