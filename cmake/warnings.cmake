@@ -4,7 +4,7 @@
 # that holds generated code includes it as SYSTEM. TENSORPATCH_WERROR makes them errors.
 # SPDX-License-Identifier: Apache-2.0
 set(tensorpatch_warnings
-    -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wcast-align -Wcast-qual
+    -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wcast-qual
     -Wformat=2 -Wundef -Wdouble-promotion -Wimplicit-fallthrough -Wvla)
 if(TENSORPATCH_WERROR)
   list(APPEND tensorpatch_warnings -Werror)
