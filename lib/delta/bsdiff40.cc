@@ -14,8 +14,6 @@
 #include <optional>
 #include <vector>
 
-#include "delta/byte_match.h"
-
 namespace tensorpatch::delta {
 namespace {
 
@@ -351,9 +349,10 @@ class PatchReader {
 
 }  // namespace
 
-Result<void> write_bsdiff40(Bytes old_bytes, Bytes new_bytes, base::Sink& patch) {
+Result<void> write_bsdiff40(Bytes old_bytes, Bytes new_bytes, base::Sink& patch,
+                            const ByteMatchOptions& options) {
   PatchWriter writer(old_bytes, new_bytes);
-  writer.write(match_bytes(old_bytes, new_bytes));
+  writer.write(match_bytes(old_bytes, new_bytes, options));
   return writer.finish(patch);
 }
 

@@ -3,16 +3,18 @@
 // Layout, integers as 64-bit sign and magnitude, little-endian: the magic, the sizes of the
 // compressed control and difference streams, the size of new; then three bzip2 streams: control
 // (triples: bytes to add to old, bytes of extra to insert, signed move in old), differences, extra.
-// The format has no digest: a wrong old file gives a wrong new file. SPDX-License-Identifier:
-// Apache-2.0
+// The format has no digest: a wrong old file gives a wrong new file.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include "base/file.h"
+#include "delta/byte_match.h"
 
 namespace tensorpatch::delta {
 
 // The compressed patch is held in memory before it is written. Deterministic.
-Result<void> write_bsdiff40(base::Bytes old_bytes, base::Bytes new_bytes, base::Sink& patch);
+Result<void> write_bsdiff40(base::Bytes old_bytes, base::Bytes new_bytes, base::Sink& patch,
+                            const ByteMatchOptions& options = {});
 
 // Any patch may be given. Bytes outside old read as zero, as in bspatch. Everything else that is
 // not a patch from the first byte to the last is E_FORMAT: sizes that are negative or too large, a

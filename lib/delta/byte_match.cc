@@ -1,8 +1,8 @@
 // delta/byte_match.cc: the suffix index of old, the scan of new, and the cleaning of its result.
 //
 // An alignment is a difference old_offset - new_offset; it is the scan's only state besides its
-// place in new. Positions outside old count as mismatches of an alignment. SPDX-License-Identifier:
-// Apache-2.0
+// place in new. Positions outside old count as mismatches of an alignment.
+// SPDX-License-Identifier: Apache-2.0
 #include "delta/byte_match.h"
 
 #include <divsufsort.h>
@@ -68,6 +68,16 @@ struct Match {
   uint64_t size = 0;
 };
 
+// What is looked up: the longest prefix of `pattern` (at least two bytes) that is in old. It is of
+// use only from `needed` bytes on; then, of several such places, the one that `rank` puts highest
+// is asked for.
+template <class Rank>
+struct Query {
+  Bytes pattern;
+  uint64_t needed = 0;
+  Rank rank;
+};
+
 // Says of an eight-byte string that it is certainly not in a window of old, or that it may be.
 class GramFilter {
  public:
@@ -113,12 +123,12 @@ class SuffixIndex {
     for (size_t i = 0; i < kBucketCount; ++i) buckets_[i + 1] += buckets_[i];
   }
 
-  // The longest prefix of `pattern` (at least two bytes) that is in the window, as an offset in the
-  // window. Among equal ones that are near each other in the array, the one that `rank` puts
-  // highest.
+  // The answer, as an offset in the window. Only places that are near each other in the array are
+  // ranked.
   template <class Rank>
-  Match longest(Bytes pattern, ByteMatchStats& stats, const Rank& rank) const {
+  Match longest(const Query<Rank>& query, ByteMatchStats& stats) const {
     ++stats.searches;
+    const Bytes pattern = query.pattern;
     const size_t bucket = bucket_of(pattern.data());
     const int32_t first = buckets_[bucket];
     const int32_t last = buckets_[bucket + 1];
@@ -140,8 +150,11 @@ class SuffixIndex {
         low_common = common;
       }
     }
-    const uint64_t size = std::max(low_common, high_common);
-    return best_of_equals(low, {first, last}, pattern.first(size), stats, rank);
+    const Match either = low_common > high_common
+                             ? Match{offset(low - 1), low_common}
+                             : Match{offset(high < last ? high : last - 1), high_common};
+    if (either.size < query.needed) return either;
+    return best_of_equals(low, {first, last}, pattern.first(either.size), query.rank, stats);
   }
 
  private:
@@ -170,9 +183,8 @@ class SuffixIndex {
   }
 
   template <class Rank>
-  Match best_of_equals(int32_t place, Range range, Bytes matched, ByteMatchStats& stats,
-                       const Rank& rank) const {
-    if (matched.empty()) return {};
+  Match best_of_equals(int32_t place, Range range, Bytes matched, const Rank& rank,
+                       ByteMatchStats& stats) const {
     const auto count =
         static_cast<int32_t>(std::clamp<uint64_t>(kMaxEqualBytes / matched.size(), 1, kMaxEquals));
     std::optional<Match> best;
@@ -205,6 +217,7 @@ class WindowedIndex {
         new_size_(new_size),
         size_(std::min<uint64_t>(old_bytes.size(), std::clamp(window, kMinWindow, kMaxWindow))) {}
 
+  uint64_t window_size() const { return size_; }
   bool is_partial() const { return size_ < old_.size(); }
 
   // Moves the window to where `new_offset` would be if all had grown evenly, in steps of half a
@@ -232,12 +245,14 @@ class WindowedIndex {
   }
 
   template <class Rank>
-  Match longest(Bytes pattern, ByteMatchStats& stats, const Rank& rank) {
+  Match longest(const Query<Rank>& query, ByteMatchStats& stats) {
     if (size_ < kGramSize) return {};
     if (!suffixes_) suffixes_.emplace(window(), stats);
-    Match match = suffixes_->longest(pattern, stats, [&](Match found) {
-      return rank(Match{begin_ + found.old_offset, found.size});
-    });
+    const auto rank = [&](Match found) {
+      return query.rank(Match{begin_ + found.old_offset, found.size});
+    };
+    const Bytes pattern = query.pattern;
+    Match match = suffixes_->longest(Query<decltype(rank)>{pattern, query.needed, rank}, stats);
     match.old_offset += begin_;
     // The window's end is not the end of old.
     const uint64_t limit = std::min<uint64_t>(old_.size() - match.old_offset, pattern.size());
@@ -259,6 +274,72 @@ class WindowedIndex {
   std::optional<SuffixIndex> suffixes_;
 };
 
+// Strings at regular places of the whole of an old that is larger than the window, found in new
+// with a rolling hash: content that moved far is found again if it is longer than about two steps.
+class Landmarks {
+ public:
+  Landmarks(Bytes old_bytes, Bytes new_bytes, uint64_t window) : new_(new_bytes) {
+    const uint64_t count = std::max<uint64_t>(window / 32, 1);
+    step_ = std::max(kSize, (old_bytes.size() + count - 1) / count);
+    const int log2_slots = static_cast<int>(std::bit_width(2 * count - 1));
+    shift_ = 64 - log2_slots;
+    slots_.resize(size_t{1} << log2_slots);
+    for (uint64_t i = 1; i < kSize; ++i) leaving_ *= kBase;
+    // Backwards, so that of equal strings the first stays.
+    for (uint64_t i = old_bytes.size() / step_; i-- > 0;) {
+      const uint64_t hash = hash_of(old_bytes.data() + i * step_);
+      slots_[slot_of(hash)] = tag_of(hash) | (i + 1);
+    }
+  }
+
+  // The alignment of a string that begins in new at or shortly before `new_offset` and was not
+  // looked at yet; hashes are equal, the bytes need not be.
+  std::optional<int64_t> find(uint64_t new_offset, ByteMatchStats& stats) {
+    std::optional<int64_t> found;
+    const uint64_t recent = new_offset - std::min(new_offset, kReach);
+    for (uint64_t i = std::max(next_, recent); i <= new_offset && i + kSize <= new_.size(); ++i) {
+      hash_ = i == next_ && i > 0 ? (hash_ - new_[i - 1] * leaving_) * kBase + new_[i + kSize - 1]
+                                  : hash_of(new_.data() + i);
+      next_ = i + 1;
+      ++stats.compared;
+      const uint64_t slot = slots_[slot_of(hash_)];
+      if (slot == 0 || (slot & ~kIndexMask) != tag_of(hash_)) continue;
+      const uint64_t old_offset = ((slot & kIndexMask) - 1) * step_;
+      found = static_cast<int64_t>(old_offset) - static_cast<int64_t>(i);
+    }
+    return found;
+  }
+
+ private:
+  static constexpr uint64_t kSize = 32;
+  static constexpr uint64_t kReach = 64;
+  static constexpr uint64_t kBase = 0x9e3779b97f4a7c15u;
+  static constexpr uint64_t kIndexMask = 0xffffffffu;
+
+  static uint64_t hash_of(const uint8_t* data) {
+    uint64_t hash = 0;
+    for (uint64_t i = 0; i < kSize; ++i) hash = hash * kBase + data[i];
+    return hash;
+  }
+  // Low bits of the rolling hash depend on few bits of the data; this makes every bit depend on
+  // all.
+  static uint64_t mix(uint64_t hash) {
+    hash ^= hash >> 32;
+    hash *= 0xd6e8feb86659fd93u;
+    return hash ^ (hash >> 32);
+  }
+  size_t slot_of(uint64_t hash) const { return mix(hash) >> shift_; }
+  static uint64_t tag_of(uint64_t hash) { return mix(hash) << 32; }
+
+  Bytes new_;
+  uint64_t step_ = 0;
+  int shift_ = 0;
+  uint64_t leaving_ = 1;  // weight of the string's first byte
+  uint64_t next_ = 0;     // the next place in new to look at
+  uint64_t hash_ = 0;     // of the string before it
+  std::vector<uint64_t> slots_;
+};
+
 // One pass over new: keeps an alignment until another one is better by more than kEntryCost bytes.
 class Scan {
  public:
@@ -269,7 +350,8 @@ class Scan {
         stats_(stats),
         common_suffix_(common_suffix(old_bytes, new_bytes)) {
     stats_.compared += common_suffix_;
-    recent_.fill(static_cast<int64_t>(old_.size()) - static_cast<int64_t>(new_.size()));
+    remembered_.fill(static_cast<int64_t>(old_.size()) - static_cast<int64_t>(new_.size()));
+    if (index_.is_partial()) landmarks_.emplace(old_, new_, index_.window_size());
   }
 
   std::vector<Equivalence> run() {
@@ -283,8 +365,7 @@ class Scan {
         if (const std::optional<uint64_t> absent = absent_gram()) {
           ruled_out = *absent;
         } else {
-          const Match indexed = index_.longest(new_.subspan(first), stats_,
-                                               [&](Match found) { return rank(found, first); });
+          const Match indexed = search(first, needed);
           if (indexed.size > match.size) match = indexed;
         }
       }
@@ -348,14 +429,15 @@ class Scan {
   }
 
   // What needs no index: the common suffix, and when old is larger than the window the alignments
-  // used before, which may lie outside it.
+  // used before or suggested by a landmark, which may lie outside it.
   Match cheap_match(uint64_t first) {
     if (first >= new_.size() - common_suffix_) {
       return {old_.size() - (new_.size() - first), new_.size() - first};
     }
     Match best;
-    if (!index_.is_partial()) return best;
-    for (const int64_t candidate : recent_) {
+    if (!landmarks_) return best;
+    if (const auto suggested = landmarks_->find(first, stats_)) remember(*suggested);
+    for (const int64_t candidate : remembered_) {
       const uint64_t run = equal_run(first, candidate);
       if (run > best.size) {
         best = {static_cast<uint64_t>(static_cast<int64_t>(first) + candidate), run};
@@ -364,9 +446,21 @@ class Scan {
     return best;
   }
 
+  // Forgets the oldest but the first, which is the common suffix's.
+  void remember(int64_t alignment) {
+    if (std::find(remembered_.begin(), remembered_.end(), alignment) != remembered_.end()) return;
+    std::rotate(remembered_.begin() + 1, remembered_.end() - 1, remembered_.end());
+    remembered_[1] = alignment;
+  }
+
+  Match search(uint64_t first, uint64_t needed) {
+    const auto rank = [&](Match match) { return rank_of(match, first); };
+    return index_.longest(Query<decltype(rank)>{new_.subspan(first), needed, rank}, stats_);
+  }
+
   // Of equally long matches: those that go on furthest before `first`, then the nearest to the
   // present alignment, then the lowest.
-  std::array<int64_t, 3> rank(Match match, uint64_t first) const {
+  std::array<int64_t, 3> rank_of(Match match, uint64_t first) const {
     constexpr uint64_t kMaxBack = 32;
     const uint64_t limit = std::min({kMaxBack, match.old_offset, first - new_begin_});
     uint64_t back = 0;
@@ -378,8 +472,7 @@ class Scan {
   }
 
   void realign(uint64_t first, Match match) {
-    std::rotate(recent_.begin() + 1, recent_.end() - 1, recent_.end());
-    recent_[1] = alignment();
+    remember(alignment());
     close(first, match.old_offset);
     mismatches_.clear();
     scanned_ = first + match.size;
@@ -462,8 +555,8 @@ class Scan {
   WindowedIndex index_;
   ByteMatchStats& stats_;
   uint64_t common_suffix_;
-  // Alignments worth trying outside the index: the common suffix's, and the last ones used.
-  std::array<int64_t, 4> recent_{};
+  std::optional<Landmarks> landmarks_;   // when old is larger than the window
+  std::array<int64_t, 5> remembered_{};  // alignments worth trying outside the window
   std::vector<Equivalence> found_;
   // Where the present equivalence begins.
   uint64_t old_begin_ = 0;
@@ -486,10 +579,11 @@ uint64_t count_equal(Bytes old_bytes, Bytes new_bytes, const Equivalence& at) {
 }
 
 // Drops what costs more than it saves and joins neighbours of one alignment.
-std::vector<Equivalence> clean(Bytes old_bytes, Bytes new_bytes, std::vector<Equivalence> found) {
+std::vector<Equivalence> clean(Bytes old_bytes, Bytes new_bytes,
+                               const std::vector<Equivalence>& found) {
   std::vector<Equivalence> kept;
   for (const Equivalence& next : found) {
-    if (next.size < kEntryCost || count_equal(old_bytes, new_bytes, next) < kEntryCost) continue;
+    if (count_equal(old_bytes, new_bytes, next) < kEntryCost) continue;
     if (!kept.empty() && alignment_of(kept.back()) == alignment_of(next)) {
       Equivalence& last = kept.back();
       if (next.new_offset - (last.new_offset + last.size) <= kMaxJoinedGap) {

@@ -10,8 +10,8 @@
 // anything.
 //
 // Bounds: time O(n log n) in old + new for any input; memory about 5 x min(window, old) plus the
-// result. Inputs are read in place and may be mapped files. Deterministic. SPDX-License-Identifier:
-// Apache-2.0
+// result. Inputs are read in place and may be mapped files. Deterministic.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
@@ -38,9 +38,10 @@ struct ByteMatchStats {
 };
 
 struct ByteMatchOptions {
-  // Bytes of old that are indexed at once, clamped to [4 KiB, 1 GiB]. In a larger old, moved
-  // content is found for certain when it moved by less than a quarter of the window from its
-  // proportional place.
+  // Bytes of old that are indexed at once, clamped to [4 KiB, 1 GiB]. In a larger old, content that
+  // moved by less than a quarter of the window from its proportional place is found as in a small
+  // one; content that moved further is found when longer than about 64 x old / window bytes, at
+  // least 64.
   uint64_t window = uint64_t{64} << 20;
   ByteMatchStats* stats = nullptr;  // filled when not null
 };
