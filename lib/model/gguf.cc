@@ -16,7 +16,6 @@ namespace tensorpatch::model {
 namespace {
 
 constexpr uint64_t kDefaultAlignment = 32;
-constexpr uint32_t kMaxRank = 8;
 constexpr std::string_view kMagic = "GGUF";
 
 // Types of values in key-value pairs that are read; the size of the others is all that counts.

@@ -44,6 +44,7 @@ struct Container {
 constexpr Container kContainers[] = {
     {Format::kTflite, looks_like_tflite, find_tflite},
     {Format::kGguf, looks_like_gguf, find_gguf},
+    {Format::kOnnx, looks_like_onnx, find_onnx},
     {Format::kSafetensors, looks_like_safetensors, find_safetensors},
 };
 
@@ -181,6 +182,16 @@ uint64_t row_elements(const std::vector<uint64_t>& shape) {
   if (shape.size() < 2 || shape[0] == 0) return 0;
   if (shape[0] == 1) return shape.back();
   return element_count(shape).value_or(0) / shape[0];
+}
+
+void describe_values(Segment& segment, ElementType type, std::vector<uint64_t> shape) {
+  segment.type = segment.size % element_size(type) == 0 ? type : ElementType::kBytes;
+  const uint64_t count = segment.size / element_size(segment.type);
+  const bool is_plausible = shape.size() <= kMaxRank &&
+                            (segment.type == ElementType::kBytes || element_count(shape) == count);
+  segment.shape = is_plausible ? std::move(shape) : std::vector<uint64_t>{count};
+  if (segment.type == ElementType::kBytes) return;
+  segment.row_elements = row_elements(segment.shape);
 }
 
 }  // namespace tensorpatch::model

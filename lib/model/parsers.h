@@ -17,15 +17,20 @@ namespace tensorpatch::model {
 
 using Segments = std::vector<Segment>;
 
+// Dimensions of a tensor that are kept; the formats need 8 or fewer.
+constexpr size_t kMaxRank = 16;
+
 // Whether the first bytes say that a file means to be such a container; cheap, never refuses by
 // itself.
 bool looks_like_safetensors(base::Bytes file);
 bool looks_like_tflite(base::Bytes file);
 bool looks_like_gguf(base::Bytes file);
+bool looks_like_onnx(base::Bytes file);
 
 Result<Segments> find_safetensors(base::Bytes file);
 Result<Segments> find_tflite(base::Bytes file);
 Result<Segments> find_gguf(base::Bytes file);
+Result<Segments> find_onnx(base::Bytes file);
 
 // Sorts what a parser found, drops empty segments and fills the gaps with kOther segments. Refuses
 // ranges outside the file and overlaps.
@@ -38,6 +43,11 @@ std::optional<uint64_t> element_count(const std::vector<uint64_t>& shape);
 // output channel, except where it is 1 (depthwise filters in TFLite's order): there the innermost
 // is.
 uint64_t row_elements(const std::vector<uint64_t>& shape);
+
+// Gives a segment, whose size is known, the type and shape that the file names. Where the size is
+// no whole number of elements it becomes kBytes; where it is not that of the shape (sparse values,
+// say), or the shape has too many dimensions, it becomes flat.
+void describe_values(Segment& segment, ElementType type, std::vector<uint64_t> shape);
 
 // Little-endian integer at `offset`, which the caller has checked.
 template <class T>

@@ -18,7 +18,6 @@ namespace {
 
 constexpr uint64_t kMaxHeaderSize = 100'000'000;
 constexpr size_t kMaxDepth = 32;
-constexpr size_t kMaxRank = 64;
 
 struct Dtype {
   std::string_view name;

@@ -20,7 +20,6 @@ namespace {
 
 constexpr flatbuffers::uoffset_t kMaxDepth = 16;
 constexpr flatbuffers::uoffset_t kMaxTables = 1'000'000;
-constexpr size_t kMaxRank = 16;
 
 // Sizes of names are counted for values, scales and zero points.
 constexpr uint64_t kMaxNamesPerFile = 4;
@@ -150,14 +149,8 @@ class TensorFinder {
   void add_values(const tflite::Tensor& tensor, Range range, Role role) {
     if (!claim(range)) return;
     Segment& segment = add_segment(tensor, range, role, "");
-    segment.type = element_type(tensor.type());
-    if (range.size % element_size(segment.type) != 0) segment.type = ElementType::kBytes;
+    describe_values(segment, element_type(tensor.type()), shape_of(tensor));
     if (role == Role::kBias && segment.type != ElementType::kInt32) segment.role = Role::kWeights;
-    segment.shape = shape_of(tensor);
-    if (segment.type == ElementType::kBytes) return;
-    const uint64_t count = range.size / element_size(segment.type);
-    if (element_count(segment.shape) != count) segment.shape = {count};
-    segment.row_elements = row_elements(segment.shape);
   }
 
   template <class T>
