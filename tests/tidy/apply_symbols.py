@@ -20,18 +20,19 @@ EXPORTED = re.compile(r'tensorpatch_\w+|_ZN[A-Z]*11tensorpatch\w+')
 
 
 def findings(nm_output):
-    """What is wrong with a library whose `nm --format=posix` is given."""
+    """What is wrong with a library whose `nm --format=sysv` is given."""
     defined, undefined, result = set(), set(), []
     for line in nm_output.splitlines():
-        match = re.match(r'(\S+) ([A-Za-z])( |$)', line)
-        if not match:
+        fields = [field.strip() for field in line.split('|')]
+        if len(fields) != 7 or not fields[2]:
             continue
-        name, kind = match[1], match[2]
+        name, kind, section = fields[0], fields[2], fields[6]
         if kind in 'Uvw':
             undefined.add(name)
             continue
         defined.add(name)
-        if kind in 'BbCDdSsGg' and not name.startswith('$') and '.rel.ro' not in name:
+        # .data.rel.ro holds constants with addresses in them.
+        if re.match(r'\.(data|bss|tdata|tbss)(?!\.rel\.ro)|\*COM', section) and name[0] not in '.$':
             result.append(f'{name} is a variable that can change')
         if kind.isupper() and kind not in 'VW' and not EXPORTED.fullmatch(name):
             result.append(f'{name} is exported without the prefix')
@@ -44,7 +45,7 @@ def findings(nm_output):
 
 
 def main():
-    listed = subprocess.run([sys.argv[1], '--format=posix', sys.argv[2]], capture_output=True,
+    listed = subprocess.run([sys.argv[1], '--format=sysv', sys.argv[2]], capture_output=True,
                             text=True, check=True)
     found = findings(listed.stdout)
     print('\n'.join(found) or 'only memory functions and helpers of the compiler are asked for')

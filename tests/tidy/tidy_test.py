@@ -144,15 +144,28 @@ class Files(unittest.TestCase):
 
 
 class ApplySymbols(unittest.TestCase):
-    GOOD = 'tensorpatch_peek T 0 4\n_ZN11tensorpatch5applyEv T 0 4\nmemcpy U\n__aeabi_uldivmod U\n'
+    @staticmethod
+    def nm(*symbols):
+        """What nm prints for pairs of a name and its class, with the section for a defined one."""
+        lines = ['Name  Value  Class  Type  Size  Line  Section', 'applier.cc.o:']
+        for name, kind, *section in symbols:
+            lines.append(f'{name} |00|  {kind}  | OBJECT|04|    |{"".join(section) or "*UND*"}')
+        return '\n'.join(lines)
+
+    GOOD = [('tensorpatch_peek', 'T', '.text'), ('_ZN11tensorpatch5applyEv', 'T', '.text.apply'),
+            ('tensorpatch_codec', 'D', '.data.rel.ro.tensorpatch_codec'), ('.LC0', 'r', '.rodata'),
+            ('memcpy', 'U'), ('__aeabi_uldivmod', 'U')]
 
     def test_good(self):
-        self.assertEqual(apply_symbols.findings(self.GOOD), [])
+        self.assertEqual(apply_symbols.findings(self.nm(*self.GOOD)), [])
 
     def test_bad(self):
-        for line in ('malloc U', '_Znwm U', '__cxa_throw U', '__gxx_personality_v0 U', 'n b 0 4',
-                     'table d 0 4', 'peek T 0 4', '__aeabi_dadd U', 'sin U'):
-            self.assertEqual(len(apply_symbols.findings(self.GOOD + line + '\n')), 1, line)
+        for symbol in (('malloc', 'U'), ('_Znwm', 'U'), ('__cxa_throw', 'U'), ('sin', 'U'),
+                       ('__gxx_personality_v0', 'U'), ('__aeabi_dadd', 'U'),
+                       ('count', 'b', '.bss.count'), ('table', 'd', '.data'),
+                       ('peek', 'T', '.text')):
+            found = apply_symbols.findings(self.nm(*self.GOOD, symbol))
+            self.assertEqual(len(found), 1, symbol)
         self.assertEqual(len(apply_symbols.findings('')), 1)
 
 
