@@ -58,7 +58,7 @@ enum class State : uint8_t {
   kSkipSignature,  // by an unknown key
   kManifest,
   kHashOld,
-  kHashOldAsNew,  // the old digest was wrong: perhaps the update is in place already
+  kHashOldAsNew,  // an old digest was wrong: perhaps the update is in place already
   kComponent,
   kBlock,
   kErase,
@@ -97,8 +97,6 @@ struct Applier {
   uint8_t component;
   uint8_t component_count;
   uint8_t resume_component;
-  uint8_t old_files;      // bit set: hold the old file
-  uint8_t already_files;  // bit set: hold the new file
   uint8_t resuming;
   uint8_t cancelled;
   uint8_t paused;  // the next byte wanted is not the one after the last consumed
@@ -472,41 +470,19 @@ Next begin_writing(Applier* a) {
   return enter(a, State::kComponent);
 }
 
-// After the last old file: update, or say that there is nothing to do.
-Next decide(Applier* a) {
-  const uint32_t all = (1u << a->component_count) - 1;
-  if (a->old_files == all) return begin_writing(a);
-  if (a->already_files == all) {
-    a->status = TENSORPATCH_ALREADY_NEW;
-    return enter(a, State::kAlreadyNew);
-  }
-  return fail(a, TENSORPATCH_E_OLD);
-}
-
-Next old_checked(Applier* a) {
-  a->done = add_saturated(a->done, old_size(*a, a->component));
-  if (++a->component == a->component_count) return decide(a);
-  return enter_hash(a, State::kHashOld);
-}
-
 Next state_hash_old(Applier* a, Feed* feed) {
-  const uint8_t* fields = component_at(*a, a->component);
   const HashJob job = {a->ports.read_old, old_size(*a, a->component),
-                       fields + format::component::kOldDigest};
+                       component_at(*a, a->component) + format::component::kOldDigest};
   switch (hash_slice(a, feed, job)) {
     case HashResult::kMore:
       return Next::kGoOn;
-    case HashResult::kRight: {
-      const auto bit = static_cast<uint8_t>(1u << a->component);
-      a->old_files = static_cast<uint8_t>(a->old_files | bit);
-      if (!is_whole(*a, a->component) &&
-          memcmp(job.digest, fields + format::component::kNewDigest, kDigest) == 0) {
-        a->already_files = static_cast<uint8_t>(a->already_files | bit);
-      }
-      return old_checked(a);
-    }
+    case HashResult::kRight:
+      a->done = add_saturated(a->done, job.size);
+      if (++a->component == a->component_count) return begin_writing(a);
+      return enter_hash(a, State::kHashOld);
     case HashResult::kWrong:
       if (is_whole(*a, a->component)) return fail(a, TENSORPATCH_E_FORMAT);
+      a->component = 0;
       return enter_hash(a, State::kHashOldAsNew);
     case HashResult::kReadFailed:
       return fail(a, TENSORPATCH_E_READ_OLD);
@@ -516,15 +492,20 @@ Next state_hash_old(Applier* a, Feed* feed) {
   return fail(a, TENSORPATCH_E_HASH);
 }
 
+// All files from the first on, also those whose old digest was right: a new file may begin with
+// its old one.
 Next state_hash_old_as_new(Applier* a, Feed* feed) {
+  if (is_whole(*a, a->component)) return fail(a, TENSORPATCH_E_OLD);
   const HashJob job = {a->ports.read_old, new_size(*a, a->component),
                        component_at(*a, a->component) + format::component::kNewDigest};
   switch (hash_slice(a, feed, job)) {
     case HashResult::kMore:
       return Next::kGoOn;
     case HashResult::kRight:
-      a->already_files = static_cast<uint8_t>(a->already_files | 1u << a->component);
-      return old_checked(a);
+      if (++a->component != a->component_count) return enter_hash(a, State::kHashOldAsNew);
+      a->component = 0;
+      a->status = TENSORPATCH_ALREADY_NEW;
+      return enter(a, State::kAlreadyNew);
     case HashResult::kWrong:
       return fail(a, TENSORPATCH_E_OLD);
     case HashResult::kReadFailed:

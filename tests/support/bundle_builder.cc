@@ -275,7 +275,7 @@ BundleSpec two_component_spec() {
   const std::vector<Bytes> olds = {noise(80, 2), noise(50, 3)};
   const CopyPatch patches[] = {
       {0, 2, {{0, 40, true, 0}, {10, 20, false, 1}, {40, 40, true, 0}}},
-      {1, 2, {{0, 50, true, 1}, {20, 30, true, 0}}},
+      {1, 2, {{20, 30, true, 0}, {0, 50, true, 1}}},
   };
   BundleSpec spec;
   for (size_t i = 0; i < 2; ++i) {
