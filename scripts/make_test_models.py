@@ -3,8 +3,8 @@
 
 The same files, bit for bit, on every machine: Python's standard library only, and of its random
 numbers only random(). A keyword-spotting-like net (convolution, depthwise convolution, dense layer) as
-TFLite (int8 with a scale a channel; float32; float32 with its buffers behind the FlatBuffer) and as
-safetensors (F32, F16, BF16). v2 is v1 after a little more training; `renamed` and `reordered` hold the
+TFLite (int8 with a scale a channel; float32; float32 with its buffers behind the FlatBuffer), as
+safetensors (F32, F16, BF16), ONNX and GGUF (F32 and Q8_0). v2 is v1 after a little more training; `renamed` and `reordered` hold the
 values of v2. --small shrinks the layers to a few bytes.
 SPDX-License-Identifier: Apache-2.0
 """
@@ -91,7 +91,7 @@ class Net:
     """Layers as lists of floats, with shapes in TFLite's order."""
 
     def __init__(self, small):
-        channels, classes, side = (2, 2, 2) if small else (16, 10, 8)
+        channels, classes, side = (2, 2, 4) if small else (16, 10, 8)
         self.shapes = {
             "conv/kernel": [channels, 3, 3, 1], "conv/bias": [channels],
             "dw/kernel": [1, 3, 3, channels], "dw/bias": [channels],
@@ -224,6 +224,66 @@ def safetensors(net, dtype, rename=lambda name: name.replace("/", "."), order=so
     return struct.pack("<Q", len(text)) + text + data
 
 
+def varint(value):
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def proto(*fields):
+    """A protobuf message: (number, int or bytes)."""
+    out = b""
+    for number, value in fields:
+        if isinstance(value, int):
+            out += varint(number << 3) + varint(value)
+        else:
+            out += varint(number << 3 | 2) + varint(len(value)) + value
+    return out
+
+
+def onnx(net):
+    graph = []
+    for layer, op in (("conv", b"Conv"), ("dw", b"Conv"), ("fc", b"Gemm")):
+        names = [layer.encode() + part for part in (b"/kernel", b"/bias", b"/out")]
+        graph.append((1, proto((1, b"input"), (1, names[0]), (1, names[1]), (2, names[2]), (4, op))))
+    graph.append((2, b"main"))
+    for name, values in net.values.items():
+        dimensions = [(1, d) for d in net.shapes[name]]
+        graph.append((5, proto(*dimensions, (2, 1), (8, name.encode()), (9, PACKERS["F32"](values)))))
+    return proto((1, 8), (2, b"test"), (7, proto(*graph)), (8, proto((1, b""), (2, 17))))
+
+
+def q8_0(values):
+    """Blocks of 32 int8 values behind their scale as float16."""
+    out = b""
+    for start in range(0, len(values), 32):
+        block = values[start:start + 32]
+        scale = max(map(abs, block)) / 127 or 1.0
+        out += struct.pack("<e32b", scale, *[round(v / scale) for v in block])
+    return out
+
+
+def gguf(net):
+    def text(value):
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    header = b"GGUF" + struct.pack("<IQQ", 3, len(net.values), 2)
+    header += text("general.architecture") + struct.pack("<I", 8) + text("test")
+    header += text("tokens") + struct.pack("<IIQ", 9, 8, 2) + text("yes") + text("no")
+    data = b""
+    for name, values in net.values.items():
+        shape = net.shapes[name]
+        is_blocks = len(shape) > 1 and shape[-1] % 32 == 0
+        header += text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *reversed(shape),
+                                           8 if is_blocks else 0, len(data))
+        data += q8_0(values) if is_blocks else PACKERS["F32"](values)
+        data += bytes(-len(data) % 32)
+    return header + bytes(-len(header) % 32) + data
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true")
@@ -236,6 +296,8 @@ def main():
         files[f"{version}.int8.tflite"] = tflite(net)
         files[f"{version}.f32.tflite"] = tflite(net, is_int8=False)
         files[f"{version}.behind.tflite"] = tflite_with_buffers_behind(net)
+        files[f"{version}.onnx"] = onnx(net)
+        files[f"{version}.gguf"] = gguf(net)
         for dtype in PACKERS:
             files[f"{version}.{dtype.lower()}.safetensors"] = safetensors(net, dtype)
     files["v2.renamed.safetensors"] = safetensors(

@@ -29,12 +29,15 @@ uint64_t size_of_role(const Model& model, Role role) {
 TEST(Generated, AllParse) {
   // 144 + 16 + 144 + 16 + 10240 + 10 values.
   for (const std::string version : {"v1", "v2"}) {
-    for (const std::string name : {".f32.tflite", ".behind.tflite", ".f32.safetensors"}) {
+    for (const std::string name : {".f32.tflite", ".behind.tflite", ".f32.safetensors", ".onnx"}) {
       EXPECT_EQ(size_of_role(parse_generated(version + name), Role::kWeights), 4 * 10570U) << name;
     }
     for (const std::string name : {".f16.safetensors", ".bf16.safetensors"}) {
       EXPECT_EQ(size_of_role(parse_generated(version + name), Role::kWeights), 2 * 10570U) << name;
     }
+    const Segment blocks = segment_named(parse_generated(version + ".gguf"), "fc/kernel");
+    EXPECT_EQ(blocks.block_size, 34U);
+    EXPECT_EQ(blocks.size, 10240U / 32 * 34);
     const Model int8 = parse_generated(version + ".int8.tflite");
     EXPECT_EQ(int8.format, Format::kTflite);
     EXPECT_EQ(size_of_role(int8, Role::kWeights), 144U + 144U + 10240U);
