@@ -58,8 +58,12 @@ Result<Prefix> read_prefix(Cursor& cursor) {
   if (wire::read_u16(p + format::kPrefixZero) != 0) {
     return fail(TENSORPATCH_E_FORMAT, "a reserved field of the bundle's prefix is not zero");
   }
-  return Prefix{p[format::kPrefixMinor], wire::read_u16(p + format::kPrefixStatementSize),
-                wire::read_u16(p + format::kPrefixSignaturesSize)};
+  const Prefix prefix{p[format::kPrefixMinor], wire::read_u16(p + format::kPrefixStatementSize),
+                      wire::read_u16(p + format::kPrefixSignaturesSize)};
+  if (!valid_statement_size(prefix.statement_size)) {
+    return fail(TENSORPATCH_E_FORMAT, "the statement's size in the bundle's prefix is impossible");
+  }
+  return prefix;
 }
 
 Result<std::vector<keys::Signature>> read_signatures(base::Bytes section) {

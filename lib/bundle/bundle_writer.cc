@@ -99,6 +99,7 @@ Result<BundleWriter> BundleWriter::prepare(Statement statement, const Manifest& 
     Component& component = statement.components[i];
     writer.chains_.push_back(block_chain(patches[i], statement.limits.block_size));
     component.patch_size = patches[i].size();
+    if ((component.flags & format::kComponentWhole) != 0) component.old_digest = sha256({});
     component.first_block = patches[i].empty() ? Digest{} : writer.chains_.back().front();
   }
   auto statement_bytes = write_statement(statement);

@@ -18,9 +18,9 @@ namespace tensorpatch::bundle {
 // self-check first, then signed. The patches' memory must outlive it.
 class BundleWriter {
  public:
-  // Fills in what follows from the rest: patch sizes, first block digests, manifest size and
-  // digest. One patch a component. E_ARGUMENT when the numbers of components, patches and names
-  // differ; the statement's and the manifest's own errors.
+  // Fills in what follows from the rest: patch sizes, first block digests, the old digest of whole
+  // files, manifest size and digest. One patch a component. E_ARGUMENT when the numbers of
+  // components, patches and names differ; the statement's and the manifest's own errors.
   static Result<BundleWriter> prepare(Statement statement, const Manifest& manifest,
                                       std::vector<base::Bytes> patches);
 

@@ -83,6 +83,7 @@ bool take_power(const Json& value, Range range, uint8_t& log2) {
   uint32_t number = 0;
   if (!take_number(value, range, number)) return false;
   if (number != 0 && !std::has_single_bit(number)) return false;
+  if (number == 1) return false;  // its exponent would mean none
   log2 = number == 0 ? uint8_t{0} : static_cast<uint8_t>(std::countr_zero(number));
   return true;
 }
@@ -143,7 +144,8 @@ void lower_to_file(PatchLimits& limits, uint8_t min_history, uint64_t largest_ne
   lower(limits.match_log2, size_log2, kMinMatchLog2);
 }
 
-// Gives up a little; false when nothing is left to give.
+// Gives up a little; false when nothing is left to give. Values may go, bytes not: every patch may
+// need the codec of literal bytes.
 bool lower_one_step(PatchLimits& limits, uint8_t min_history) {
   if (limits.match_log2 != 0) {
     limits.match_log2 = limits.match_log2 > kMinMatchLog2
@@ -153,7 +155,7 @@ bool lower_one_step(PatchLimits& limits, uint8_t min_history) {
     --limits.byte_cells_log2;
   } else if (limits.value_level != 0) {
     --limits.value_level;
-  } else if (limits.value_slots > 1) {
+  } else if (limits.value_slots != 0) {
     --limits.value_slots;
   } else if (limits.history_log2 > min_history) {
     --limits.history_log2;

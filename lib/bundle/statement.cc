@@ -110,13 +110,10 @@ Component decode_component(const uint8_t* p) {
 Result<void> check_header(const Statement& s, const uint8_t* p) {
   namespace at = format::header;
   if (p[at::kMajor] != format::kMajor) {
-    return fail(TENSORPATCH_E_VERSION,
-                "the statement has the unknown major version " + std::to_string(p[at::kMajor]),
-                "a newer tensorpatch may know it");
+    return malformed("its major version is not the prefix's");
   }
-  if (s.kind != format::kKindUpdate) return malformed("unknown kind " + std::to_string(s.kind));
-  if (s.required_flags != 0) {
-    return fail(TENSORPATCH_E_VERSION, "the statement requires something that is not known here",
+  if (s.kind != format::kKindUpdate || s.required_flags != 0) {
+    return fail(TENSORPATCH_E_VERSION, "the statement has a kind or a flag that is not known here",
                 "a newer tensorpatch may know it");
   }
   if ((s.required_codecs & ~kKnownCodecs) != 0) {
@@ -151,10 +148,22 @@ Result<void> check_component(const Component& c) {
     return malformed(c.patch_size == 0 ? "a new file without a patch"
                                        : "a patch for an empty file");
   }
+  if (whole && c.old_digest != sha256({})) {
+    return malformed("a whole file whose old digest is not that of no bytes");
+  }
+  if (c.patch_size == 0 && !wire::is_zero(c.first_block.data(), c.first_block.size())) {
+    return malformed("an empty patch with a first block");
+  }
   return {};
 }
 
 }  // namespace
+
+bool valid_statement_size(size_t size) {
+  return size >= format::header::kSize + format::component::kSize &&
+         size <= format::kMaxStatementSize &&
+         (size - format::header::kSize) % format::component::kSize == 0;
+}
 
 Result<std::vector<uint8_t>> write_statement(const Statement& statement) {
   const size_t count = statement.components.size();
@@ -173,9 +182,7 @@ Result<std::vector<uint8_t>> write_statement(const Statement& statement) {
 }
 
 Result<Statement> read_statement(base::Bytes bytes) {
-  if (bytes.size() < format::header::kSize + format::component::kSize ||
-      bytes.size() > format::kMaxStatementSize ||
-      (bytes.size() - format::header::kSize) % format::component::kSize != 0) {
+  if (!valid_statement_size(bytes.size())) {
     return malformed("its size is not that of a header and 1 to 6 components");
   }
   const size_t count = (bytes.size() - format::header::kSize) / format::component::kSize;
@@ -240,7 +247,7 @@ Result<Uuid> parse_uuid(std::string_view text) {
 
 std::string format_uuid(const Uuid& uuid) {
   std::string text = to_hex(uuid);
-  for (const size_t place : {8, 13, 18, 23}) text.insert(place, 1, '-');
+  for (const size_t place : {8u, 13u, 18u, 23u}) text.insert(place, 1, '-');
   return text;
 }
 

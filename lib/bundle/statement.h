@@ -53,6 +53,9 @@ struct Statement {
 Result<std::vector<uint8_t>> write_statement(const Statement& statement);
 Result<Statement> read_statement(base::Bytes bytes);
 
+// Whether it is the size of a header and 1 to 6 components.
+bool valid_statement_size(size_t size);
+
 // The update's identity: the digest of the statement's bytes.
 Digest identity(base::Bytes statement_bytes);
 
