@@ -92,6 +92,7 @@ class CostCounter {
     cost_ += uint64_t{bits} << 16;
     return value;
   }
+  uint64_t cost() const { return cost_; }
   uint64_t bytes() const { return (cost_ + (8u << 16) - 1) >> 19; }
 
  private:

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "delta/alignment.h"
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include "delta/byte_match.h"
+
+namespace tensorpatch::delta {
+namespace {
+
+using model::Segment;
+
+// Old bytes that are indexed at once; the suffix array takes five times as much memory.
+constexpr uint64_t kWindow = uint64_t{32} << 20;
+
+std::string_view content(base::Bytes file, const Segment& segment) {
+  return {reinterpret_cast<const char*>(file.data()) + segment.offset, segment.size};
+}
+
+bool is_tensor(const Segment& segment) {
+  return segment.role != model::Role::kOther;
+}
+
+// Element type, shape and role in one key.
+std::string shape_key(const Segment& segment) {
+  std::string key = std::to_string(static_cast<int>(segment.type)) + ':' +
+                    std::to_string(static_cast<int>(segment.role));
+  for (const uint64_t dimension : segment.shape) key += ',' + std::to_string(dimension);
+  return key;
+}
+
+struct OldTensor {
+  uint32_t component;
+  const Segment* segment;
+  bool taken = false;
+};
+
+// Finds for each tensor of new the tensor of old that it came from.
+class TensorMatcher {
+ public:
+  TensorMatcher(const std::vector<ComponentInput>& components, size_t index)
+      : components_(components), input_(components[index]) {
+    // The component's own old first, so that it wins where several fit.
+    add_component(index);
+    for (size_t i = 0; i < components.size(); ++i) {
+      if (i != index) add_component(i);
+    }
+  }
+
+  std::vector<const OldTensor*> match() {
+    const auto& segments = input_.new_model->segments;
+    result_.assign(segments.size(), nullptr);
+    match_names(/*equal_only=*/Equality::kRequired);
+    match_content();
+    match_names(Equality::kNotNeeded);
+    match_shapes();
+    return std::move(result_);
+  }
+
+ private:
+  enum class Equality { kRequired, kNotNeeded };
+
+  void add_component(size_t index) {
+    if (components_[index].old_model == nullptr) return;
+    for (const Segment& segment : components_[index].old_model->segments) {
+      if (is_tensor(segment)) {
+        old_.push_back({static_cast<uint32_t>(index), &segment});
+      }
+    }
+  }
+
+  base::Bytes old_file(const OldTensor& old) const { return components_[old.component].old_bytes; }
+
+  template <class Visit>
+  void each_open(Visit visit) {
+    const auto& segments = input_.new_model->segments;
+    for (size_t i = 0; i < segments.size(); ++i) {
+      if (is_tensor(segments[i]) && result_[i] == nullptr) visit(i, segments[i]);
+    }
+  }
+
+  void take(size_t index, OldTensor& old) {
+    old.taken = true;
+    result_[index] = &old;
+  }
+
+  void match_names(Equality equality) {
+    std::unordered_multimap<std::string_view, OldTensor*> by_name;
+    // Inserted backwards: equal keys come out of find in an unspecified order, so the first is
+    // sought.
+    for (OldTensor& old : old_) {
+      if (!old.taken) by_name.emplace(old.segment->name, &old);
+    }
+    each_open([&](size_t index, const Segment& segment) {
+      OldTensor* best = nullptr;
+      const auto [begin, end] = by_name.equal_range(segment.name);
+      for (auto it = begin; it != end; ++it) {
+        OldTensor* old = it->second;
+        if (old->taken || old->segment->type != segment.type) continue;
+        const bool equal =
+            content(old_file(*old), *old->segment) == content(input_.new_bytes, segment);
+        if (equality == Equality::kRequired && !equal) continue;
+        if (best == nullptr || old < best) best = old;
+      }
+      if (best != nullptr) take(index, *best);
+    });
+  }
+
+  void match_content() {
+    std::unordered_map<std::string_view, std::vector<OldTensor*>> by_content;
+    for (OldTensor& old : old_) {
+      by_content[content(old_file(old), *old.segment)].push_back(&old);
+    }
+    each_open([&](size_t index, const Segment& segment) {
+      if (segment.size < 32) return;  // too common to mean anything
+      const auto found = by_content.find(content(input_.new_bytes, segment));
+      if (found == by_content.end()) return;
+      for (OldTensor* old : found->second) {
+        if (!old->taken) return take(index, *old);
+      }
+      result_[index] = found->second.front();  // the same content twice in new
+    });
+  }
+
+  void match_shapes() {
+    std::map<std::string, std::vector<OldTensor*>> by_shape;
+    for (OldTensor& old : old_) {
+      if (!old.taken) by_shape[shape_key(*old.segment)].push_back(&old);
+    }
+    std::map<std::string, size_t> used;
+    each_open([&](size_t index, const Segment& segment) {
+      const std::string key = shape_key(segment);
+      const auto found = by_shape.find(key);
+      if (found == by_shape.end()) return;
+      size_t& next = used[key];
+      if (next < found->second.size()) take(index, *found->second[next++]);
+    });
+  }
+
+  const std::vector<ComponentInput>& components_;
+  const ComponentInput& input_;
+  std::vector<OldTensor> old_;
+  std::vector<const OldTensor*> result_;
+};
+
+// A stretch of new that no tensor accounts for, and the alignments found inside it.
+struct Rest {
+  uint64_t offset;
+  uint64_t size;
+};
+
+// Concatenates stretches of a file, and leads back.
+class Gathered {
+ public:
+  Gathered(base::Bytes file, const std::vector<Rest>& parts) {
+    if (parts.size() == 1) {
+      bytes_ = file.subspan(parts[0].offset, parts[0].size);
+    } else {
+      for (const Rest& part : parts) {
+        const auto piece = file.subspan(part.offset, part.size);
+        buffer_.insert(buffer_.end(), piece.begin(), piece.end());
+      }
+      bytes_ = buffer_;
+    }
+  }
+  base::Bytes bytes() const { return bytes_; }
+
+ private:
+  std::vector<uint8_t> buffer_;
+  base::Bytes bytes_;
+};
+
+// The stretches of old that byte matching may refer to: the whole file while it fits the window,
+// else what no tensor took.
+std::vector<Rest> old_rest(const ComponentInput& input,
+                           const std::vector<const OldTensor*>& matched, uint32_t component) {
+  if (input.old_bytes.size() <= kWindow || input.old_model == nullptr) {
+    return {{0, input.old_bytes.size()}};
+  }
+  std::vector<const Segment*> taken;
+  for (const OldTensor* old : matched) {
+    if (old != nullptr && old->component == component) taken.push_back(old->segment);
+  }
+  std::sort(taken.begin(), taken.end(),
+            [](const Segment* a, const Segment* b) { return a->offset < b->offset; });
+  std::vector<Rest> rest;
+  uint64_t at = 0;
+  for (const Segment* segment : taken) {
+    if (segment->offset > at) rest.push_back({at, segment->offset - at});
+    at = std::max(at, segment->offset + segment->size);
+  }
+  if (input.old_bytes.size() > at) rest.push_back({at, input.old_bytes.size() - at});
+  return rest;
+}
+
+// Aligns what lies between two equivalences: on the diagonal of the one before, or of the one
+// behind.
+void fill_gap(const ComponentInput& input, uint32_t component, uint64_t begin, uint64_t end,
+              std::optional<uint64_t> old_before, std::optional<uint64_t> old_behind,
+              std::vector<Alignment>& out) {
+  const uint64_t old_size = input.old_bytes.size();
+  const auto push = [&](uint64_t from, uint64_t to, std::optional<uint64_t> old) {
+    if (from == to) return;
+    // Only as far as old reaches.
+    if (old.has_value() && *old < old_size) {
+      const uint64_t size = std::min(to - from, old_size - *old);
+      out.push_back({from, size, OldPlace{*old, component}, {}, 0});
+      from += size;
+    }
+    if (from != to) out.push_back({from, to - from, {}, {}, 0});
+  };
+  const uint64_t size = end - begin;
+  const bool behind_fits = old_behind.has_value() && *old_behind >= size;
+  if (behind_fits && (!old_before.has_value() || *old_behind - size != *old_before)) {
+    const uint64_t middle = old_before.has_value() && size >= 64 ? begin + size / 2 : begin;
+    push(begin, middle, old_before);
+    push(middle, end, *old_behind - (end - middle));
+  } else {
+    push(begin, end, old_before);
+  }
+}
+
+class Aligner {
+ public:
+  Aligner(const std::vector<ComponentInput>& components, size_t index)
+      : component_(static_cast<uint32_t>(index)),
+        input_(components[index]),
+        matcher_(components, index) {}
+
+  std::vector<Alignment> run() {
+    matched_ = matcher_.match();
+    for (size_t i = 0; i < matched_.size(); ++i) {
+      if (matched_[i] == nullptr || matched_[i]->component != component_) continue;
+      const Segment& segment = input_.new_model->segments[i];
+      const Segment& old = *matched_[i]->segment;
+      begins_[segment.offset] = old.offset;
+      ends_[segment.offset + segment.size] = old.offset + old.size;
+    }
+    add_tensors();
+    match_rest();
+    std::sort(out_.begin(), out_.end(),
+              [](const Alignment& a, const Alignment& b) { return a.new_offset < b.new_offset; });
+    return std::move(out_);
+  }
+
+ private:
+  void add_tensors() {
+    const auto& segments = input_.new_model->segments;
+    uint64_t at = 0;
+    const auto add_rest = [&](uint64_t end) {
+      if (end > at) rest_.push_back({at, end - at});
+    };
+    for (size_t i = 0; i < segments.size(); ++i) {
+      if (matched_[i] == nullptr) continue;
+      const Segment& segment = segments[i];
+      const Segment& old = *matched_[i]->segment;
+      const uint64_t size = std::min(segment.size, old.size);
+      add_rest(segment.offset);
+      out_.push_back({segment.offset, size, OldPlace{old.offset, matched_[i]->component},
+                      value_type(segment.type),
+                      segment.row_elements * model::element_size(segment.type)});
+      if (segment.size > size) {  // it grew: new rows
+        out_.push_back({segment.offset + size,
+                        segment.size - size,
+                        {},
+                        value_type(segment.type),
+                        segment.row_elements * model::element_size(segment.type)});
+      }
+      at = segment.offset + segment.size;
+    }
+    add_rest(input_.new_bytes.size());
+  }
+
+  void match_rest() {
+    if (rest_.empty()) return;
+    const std::vector<Rest> old_parts = old_rest(input_, matched_, component_);
+    const Gathered old_text(input_.old_bytes, old_parts), new_text(input_.new_bytes, rest_);
+    ByteMatchOptions options;
+    options.window = kWindow;
+    const std::vector<Equivalence> found =
+        input_.old_bytes.empty() ? std::vector<Equivalence>{}
+                                 : match_bytes(old_text.bytes(), new_text.bytes(), options);
+    uint64_t text_offset = 0;  // of the part in new_text
+    size_t next = 0;
+    for (const Rest& part : rest_) {
+      align_part(part, text_offset, old_parts, found, next);
+      text_offset += part.size;
+    }
+  }
+
+  // Offset in old for an offset in the gathered text, and how many bytes follow it there.
+  static Rest to_old(const std::vector<Rest>& parts, uint64_t text_offset) {
+    for (const Rest& part : parts) {
+      if (text_offset < part.size) return {part.offset + text_offset, part.size - text_offset};
+      text_offset -= part.size;
+    }
+    return {0, 0};
+  }
+
+  void align_part(const Rest& part, uint64_t text_offset, const std::vector<Rest>& old_parts,
+                  const std::vector<Equivalence>& found, size_t& next) {
+    uint64_t at = part.offset;
+    std::optional<uint64_t> old_before = place_before(part);
+    const uint64_t text_end = text_offset + part.size;
+    while (next < found.size() && found[next].new_offset < text_end) {
+      const Equivalence& whole = found[next];
+      const uint64_t skipped = whole.new_offset < text_offset ? text_offset - whole.new_offset : 0;
+      const Rest old = to_old(old_parts, whole.old_offset + skipped);
+      const uint64_t begin = whole.new_offset + skipped - text_offset + part.offset;
+      const uint64_t size = std::min(
+          {whole.size - skipped, old.size, text_end - text_offset - (begin - part.offset)});
+      if (begin > at) {
+        fill_gap(input_, component_, at, begin, old_before, old.offset, out_);
+      }
+      if (size > 0) out_.push_back({begin, size, OldPlace{old.offset, component_}, {}, 0});
+      at = begin + size;
+      old_before = old.offset + size;
+      if (whole.new_offset + whole.size > text_end) break;  // goes on in the next part
+      ++next;
+    }
+    const uint64_t end = part.offset + part.size;
+    if (end > at) fill_gap(input_, component_, at, end, old_before, place_behind(end), out_);
+  }
+
+  // Where old goes on behind the tensor that ends where this part begins; the same offset for the
+  // first.
+  std::optional<uint64_t> place_before(const Rest& part) const {
+    if (part.offset == 0) return 0;
+    return find(ends_, part.offset);
+  }
+  std::optional<uint64_t> place_behind(uint64_t end) const {
+    if (end == input_.new_bytes.size()) return input_.old_bytes.size();
+    return find(begins_, end);
+  }
+
+  using Places = std::unordered_map<uint64_t, uint64_t>;
+  static std::optional<uint64_t> find(const Places& places, uint64_t new_offset) {
+    const auto found = places.find(new_offset);
+    return found != places.end() ? std::optional(found->second) : std::nullopt;
+  }
+
+  uint32_t component_;
+  const ComponentInput& input_;
+  TensorMatcher matcher_;
+  std::vector<const OldTensor*> matched_;
+  Places begins_, ends_;  // of matched tensors: offset in new to offset in old
+  std::vector<Rest> rest_;
+  std::vector<Alignment> out_;
+};
+
+}  // namespace
+
+std::optional<ValueType> value_type(model::ElementType type) {
+  using model::ElementType;
+  switch (type) {
+    case ElementType::kUint8:
+      return ValueType::kUint8;
+    case ElementType::kInt8:
+      return ValueType::kInt8;
+    case ElementType::kUint16:
+    case ElementType::kInt16:
+      return ValueType::kInt16;
+    case ElementType::kUint32:
+    case ElementType::kInt32:
+      return ValueType::kInt32;
+    case ElementType::kFloat16:
+      return ValueType::kFloat16;
+    case ElementType::kBfloat16:
+      return ValueType::kBfloat16;
+    case ElementType::kFloat32:
+      return ValueType::kFloat32;
+    default:
+      return std::nullopt;
+  }
+}
+
+std::vector<Alignment> align(const std::vector<ComponentInput>& components, size_t index) {
+  return Aligner(components, index).run();
+}
+
+}  // namespace tensorpatch::delta

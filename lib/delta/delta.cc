@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "delta/delta.h"
+
+#include <zstd.h>
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+
+#include "base/parallel.h"
+#include "delta/plan.h"
+
+namespace tensorpatch::delta {
+namespace {
+
+constexpr int kZstdLevel = 19;
+
+void put_varint(std::vector<uint8_t>& out, uint32_t value) {
+  for (; value >= 128; value >>= 7) out.push_back(static_cast<uint8_t>(value | 128));
+  out.push_back(static_cast<uint8_t>(value));
+}
+
+// One interval's chunk, ready to be written.
+struct Chunk {
+  std::vector<uint8_t> bytes;  // header and payload
+  uint32_t codecs = 0;
+  // Payload bytes of each operation, with its place.
+  struct Share {
+    PlannedOperation planned;
+    uint64_t payload;
+  };
+  std::vector<Share> shares;
+};
+
+class PatchMaker {
+ public:
+  PatchMaker(const std::vector<ComponentInput>& components, size_t index,
+             const PatchOptions& options)
+      : components_(components),
+        input_(components[index]),
+        component_(static_cast<uint32_t>(index)),
+        options_(options) {}
+
+  Result<PatchReport> run(base::Sink& patch) {
+    report_.required_codecs = 1u << format::kCodecOperations;
+    shares_.resize(input_.new_model->segments.size());
+    alignments_ = align(components_, component_);
+    const uint64_t step = options_.limits.restart_interval;
+    const auto count = static_cast<size_t>((input_.new_bytes.size() + step - 1) / step);
+    chunks_.resize(count);
+    const unsigned window = 16;
+    Result<void> written;
+    base::parallel_ordered(
+        count, options_.jobs, window, [&](size_t i) { chunks_[i] = make_chunk(interval(i)); },
+        [&](size_t i) {
+          written = take_chunk(i, patch);
+          return written.has_value();
+        });
+    if (!written.has_value()) return tl::unexpected(written.error());
+    report_segments();
+    return std::move(report_);
+  }
+
+ private:
+  Interval interval(size_t i) const {
+    const uint64_t step = options_.limits.restart_interval;
+    return {i * step, std::min<uint64_t>((i + 1) * step, input_.new_bytes.size())};
+  }
+
+  Chunk make_chunk(const Interval& interval) const {
+    const auto first =
+        std::upper_bound(alignments_.begin(), alignments_.end(), interval.begin,
+                         [](uint64_t offset, const Alignment& a) { return offset < a.new_offset; });
+    const auto last =
+        std::lower_bound(first, alignments_.end(), interval.end,
+                         [](const Alignment& a, uint64_t offset) { return a.new_offset < offset; });
+    const auto begin = first == alignments_.begin() ? first : first - 1;
+    const std::vector<PlannedOperation> plan =
+        plan_interval(components_, component_, options_, {begin, last}, interval);
+
+    Chunk chunk;
+    ChunkEncoder encoder(components_, component_, options_.limits, interval.begin);
+    uint64_t literal = 0;
+    for (const PlannedOperation& planned : plan) {
+      const size_t before = encoder.size();
+      encoder.encode(planned.operation, planned.new_offset);
+      chunk.shares.push_back({planned, encoder.size() - before});
+      if (!operation_reads_old(planned.operation)) literal += planned.operation.size;
+    }
+    chunk.codecs = encoder.used_codecs();
+    std::vector<uint8_t> payload = encoder.finish();
+    uint8_t codec = format::kCodecOperations;
+    if (literal * 2 > interval.end - interval.begin) try_zstd(interval, payload, codec, chunk);
+    chunk.bytes.push_back(static_cast<uint8_t>(codec | format::kChunkRestart));
+    put_varint(chunk.bytes, static_cast<uint32_t>(interval.end - interval.begin));
+    put_varint(chunk.bytes, static_cast<uint32_t>(payload.size()));
+    chunk.bytes.insert(chunk.bytes.end(), payload.begin(), payload.end());
+    return chunk;
+  }
+
+  // Where little is taken from old, zstd's long matches may win over everything.
+  void try_zstd(const Interval& interval, std::vector<uint8_t>& payload, uint8_t& codec,
+                Chunk& chunk) const {
+    if ((options_.codecs >> format::kCodecZstd & 1) == 0 || options_.limits.zstd_window_log2 == 0) {
+      return;
+    }
+    const auto bytes = input_.new_bytes.subspan(interval.begin, interval.end - interval.begin);
+    const std::unique_ptr<ZSTD_CCtx, size_t (*)(ZSTD_CCtx*)> context(ZSTD_createCCtx(),
+                                                                     ZSTD_freeCCtx);
+    ZSTD_CCtx_setParameter(context.get(), ZSTD_c_compressionLevel, kZstdLevel);
+    ZSTD_CCtx_setParameter(context.get(), ZSTD_c_windowLog, options_.limits.zstd_window_log2);
+    ZSTD_CCtx_setParameter(context.get(), ZSTD_c_contentSizeFlag, 0);
+    std::vector<uint8_t> packed(ZSTD_compressBound(bytes.size()));
+    const size_t size =
+        ZSTD_compress2(context.get(), packed.data(), packed.size(), bytes.data(), bytes.size());
+    if (ZSTD_isError(size) != 0 || size >= payload.size()) return;
+    packed.resize(size);
+    payload = std::move(packed);
+    codec = format::kCodecZstd;
+    chunk.codecs = 1u << format::kCodecOperations | 1u << format::kCodecZstd;
+  }
+
+  Result<void> take_chunk(size_t i, base::Sink& patch) {
+    const Chunk chunk = std::move(chunks_[i]);
+    if (auto written = patch.write(chunk.bytes); !written) return written;
+    report_.patch_size += chunk.bytes.size();
+    report_.required_codecs |= chunk.codecs;
+    for (const Chunk::Share& share : chunk.shares) note_share(share);
+    const uint64_t end = interval(i).end;
+    if (options_.progress) options_.progress(end, input_.new_bytes.size());
+    return {};
+  }
+
+  // Adds an operation's bytes to the segments that it covers, in proportion.
+  void note_share(const Chunk::Share& share) {
+    const auto& segments = input_.new_model->segments;
+    const uint64_t begin = share.planned.new_offset;
+    const uint64_t end = begin + share.planned.operation.size;
+    auto it = std::upper_bound(
+        segments.begin(), segments.end(), begin,
+        [](uint64_t offset, const model::Segment& s) { return offset < s.offset; });
+    for (--it; it != segments.end() && it->offset < end; ++it) {
+      const uint64_t from = std::max(begin, it->offset);
+      const uint64_t to = std::min(end, it->offset + it->size);
+      SegmentShare& segment = shares_[static_cast<size_t>(it - segments.begin())];
+      const double part = static_cast<double>(to - from) / static_cast<double>(end - begin);
+      segment.payload += static_cast<double>(share.payload) * part;
+      segment.methods |= 1u << method_of(share.planned.operation);
+    }
+  }
+
+  enum Method : unsigned { kCopied, kResidual, kIntra, kLiteral };
+  static unsigned method_of(const Operation& operation) {
+    if (operation.kind == OperationKind::kCopy) return kCopied;
+    if (operation.kind == OperationKind::kBytes) return kLiteral;
+    return operation.intra != 0 ? kIntra : kResidual;
+  }
+
+  void report_segments() {
+    static constexpr const char* kNames[] = {"copy", "residual", "intra", "bytes"};
+    for (size_t i = 0; i < shares_.size(); ++i) {
+      SegmentReport segment;
+      segment.segment = i;
+      segment.patch_bytes = static_cast<uint64_t>(shares_[i].payload + 0.5);
+      const unsigned methods = shares_[i].methods;
+      segment.method = "mixed";
+      for (unsigned m = 0; m < 4; ++m) {
+        if (methods == 1u << m) segment.method = kNames[m];
+      }
+      report_.segments.push_back(std::move(segment));
+    }
+  }
+
+  struct SegmentShare {
+    double payload = 0;
+    unsigned methods = 0;
+  };
+
+  const std::vector<ComponentInput>& components_;
+  const ComponentInput& input_;
+  uint32_t component_;
+  const PatchOptions& options_;
+  std::vector<Alignment> alignments_;
+  std::vector<Chunk> chunks_;
+  std::vector<SegmentShare> shares_;
+  PatchReport report_;
+};
+
+}  // namespace
+
+Result<PatchReport> make_patch(const std::vector<ComponentInput>& components, size_t index,
+                               const PatchOptions& options, base::Sink& patch) {
+  return PatchMaker(components, index, options).run(patch);
+}
+
+}  // namespace tensorpatch::delta

@@ -1,0 +1,55 @@
+// delta/delta.h: two models to a patch stream.
+//
+// new is aligned with old (tensors by name, content or shape; the bytes between by the bsdiff
+// method), each aligned stretch gets the operations that need the fewest bytes, and intervals of
+// new are encoded independently, so that work is parallel, memory bounded and the result the same
+// for any job count. docs/FORMAT.md section 3 describes the patch stream. SPDX-License-Identifier:
+// Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "apply/patch_decoder.h"
+#include "base/file.h"
+#include "model/model.h"
+
+namespace tensorpatch::delta {
+
+struct ComponentInput {
+  base::Bytes old_bytes;  // empty for a whole file
+  base::Bytes new_bytes;
+  const model::Model* old_model = nullptr;
+  const model::Model* new_model = nullptr;
+};
+
+struct PatchOptions {
+  PatchLimits limits{};  // valid; what the decoder may use
+  uint32_t codecs = 0;   // bit set of format::CodecId that may be used; copies always may
+  unsigned jobs = 0;     // threads; 0: one a processor
+  std::function<void(uint64_t done, uint64_t total)> progress;  // bytes of new; may be empty
+};
+
+// How a segment of new travels in the patch.
+struct SegmentReport {
+  size_t segment = 0;        // index into new_model->segments
+  std::string method;        // "copy", "residual", "intra", "bytes", "mixed"
+  uint64_t patch_bytes = 0;  // its share of the patch, estimated
+  double relative_change =
+      0;                   // |new - old| / |old| (Euclidean norms); 0 without old or element type
+  double share_equal = 0;  // of elements, 0..1
+};
+
+struct PatchReport {
+  uint64_t patch_size = 0;
+  uint32_t required_codecs = 0;         // bit set of format::CodecId
+  std::vector<SegmentReport> segments;  // all of new_model's, in order
+};
+
+// Writes the patch stream of components[index]; operations may read the old of any component.
+Result<PatchReport> make_patch(const std::vector<ComponentInput>& components, size_t index,
+                               const PatchOptions& options, base::Sink& patch);
+
+}  // namespace tensorpatch::delta

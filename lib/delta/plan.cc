@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "delta/plan.h"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+
+namespace tensorpatch::delta {
+namespace {
+
+constexpr uint64_t kCopyRun = 1024;       // equal bytes that are worth an operation of their own
+constexpr uint64_t kSampleWindow = 2048;  // stretches longer than kSampleFrom are sampled first
+constexpr uint64_t kSampleFrom = 16384;
+constexpr unsigned kSampleCount = 8;
+constexpr uint64_t kSwitchCost = uint64_t{9 * 8} << 16;  // of another operation, in 1/65536 bit
+constexpr uint64_t kTiny = 24;                           // bytes; too few to learn anything from
+
+// A way to code a stretch.
+struct Coding {
+  OperationKind kind = OperationKind::kBytes;
+  ValueType type = ValueType::kUint8;
+  bool intra = false;
+  unsigned phase = 0;  // values begin at offsets congruent to it, counted from the stretch's start
+  unsigned width_log2 = 0;
+
+  unsigned grain() const { return kind == OperationKind::kValues ? value_size(type) : 1; }
+  bool operator==(const Coding&) const = default;
+};
+
+// A stretch of new inside the interval, with its alignment.
+struct Piece {
+  uint64_t new_offset;
+  uint64_t size;
+  std::optional<OldPlace> old;
+  std::optional<ValueType> type;
+  uint64_t row_bytes;
+};
+
+class Planner {
+ public:
+  Planner(const std::vector<ComponentInput>& components, uint32_t component,
+          const PatchOptions& options, const Interval& interval)
+      : components_(components),
+        options_(options),
+        view_{components[component].new_bytes, interval.begin,
+              (1u << options.limits.history_log2) - 1},
+        interval_(interval) {}
+
+  std::vector<PlannedOperation> run(std::span<const Alignment> alignments) {
+    for (const Piece& piece : cut(alignments)) split_copies(piece);
+    return std::move(out_);
+  }
+
+ private:
+  bool allowed(uint32_t codec) const { return (options_.codecs >> codec & 1) != 0; }
+  bool values_allowed() const {
+    return allowed(format::kCodecValues) && options_.limits.value_slots != 0;
+  }
+  bool bytes_allowed() const {
+    return allowed(format::kCodecBytes) && options_.limits.byte_cells_log2 != 0;
+  }
+  const uint8_t* old_at(const OldPlace& place) const {
+    return components_[place.component].old_bytes.data() + place.offset;
+  }
+
+  // The alignments inside the interval; neighbours of one kind on one diagonal are joined.
+  std::vector<Piece> cut(std::span<const Alignment> alignments) const {
+    std::vector<Piece> pieces;
+    for (const Alignment& a : alignments) {
+      const uint64_t begin = std::max(a.new_offset, interval_.begin);
+      const uint64_t end = std::min(a.new_offset + a.size, interval_.end);
+      if (begin >= end) continue;
+      Piece piece{begin, end - begin, a.old, a.type, a.row_bytes};
+      if (piece.old.has_value()) piece.old->offset += begin - a.new_offset;
+      if (piece.type.has_value()) trim_to_values(a, piece, pieces);
+      if (piece.size == 0) continue;
+      if (!pieces.empty() && joins(pieces.back(), piece)) {
+        pieces.back().size += piece.size;
+      } else {
+        pieces.push_back(piece);
+      }
+    }
+    return pieces;
+  }
+
+  // An interval may begin or end inside a value: those bytes become pieces of their own.
+  static void trim_to_values(const Alignment& whole, Piece& piece, std::vector<Piece>& pieces) {
+    const unsigned grain = value_size(*piece.type);
+    const uint64_t into = (piece.new_offset - whole.new_offset) % grain;
+    const uint64_t head = into == 0 ? 0 : std::min<uint64_t>(grain - into, piece.size);
+    if (head != 0) {
+      pieces.push_back({piece.new_offset, head, piece.old, {}, 0});
+      piece.new_offset += head;
+      piece.size -= head;
+      if (piece.old.has_value()) piece.old->offset += head;
+    }
+    const uint64_t tail = piece.size % grain;
+    piece.size -= tail;
+    if (tail == 0) return;
+    Piece rest{piece.new_offset + piece.size, tail, piece.old, {}, 0};
+    if (rest.old.has_value()) rest.old->offset += piece.size;
+    if (piece.size != 0) pieces.push_back(piece);
+    piece = rest;
+  }
+
+  static bool joins(const Piece& a, const Piece& b) {
+    if (a.type != b.type || a.type.has_value() || a.old.has_value() != b.old.has_value()) {
+      return false;
+    }
+    return !a.old.has_value() ||
+           (a.old->component == b.old->component && a.old->offset + a.size == b.old->offset);
+  }
+
+  void push(Operation operation, uint64_t new_offset, uint64_t size) {
+    operation.size = static_cast<uint32_t>(size);
+    out_.push_back({operation, new_offset});
+  }
+
+  // Long stretches that equal old are copied; what lies between is coded.
+  void split_copies(const Piece& piece) {
+    if (!piece.old.has_value()) return choose(piece);
+    const uint8_t* old_bytes = old_at(*piece.old);
+    const uint8_t* new_bytes = view_.bytes.data() + piece.new_offset;
+    const uint64_t grain = piece.type.has_value() ? value_size(*piece.type) : 1;
+    uint64_t done = 0, at = 0;
+    while (at < piece.size) {
+      const uint8_t* from = new_bytes + at;
+      auto equal = static_cast<uint64_t>(
+          std::mismatch(from, new_bytes + piece.size, old_bytes + at).first - from);
+      uint64_t begin = (at + grain - 1) / grain * grain;
+      uint64_t end = at + equal == piece.size ? piece.size : (at + equal) / grain * grain;
+      if (end > begin && (end - begin >= kCopyRun || end - begin == piece.size)) {
+        choose(part(piece, done, begin));
+        Operation copy;
+        copy.kind = OperationKind::kCopy;
+        copy.old = {piece.old->offset + begin, piece.old->component};
+        push(copy, piece.new_offset + begin, end - begin);
+        done = end;
+      }
+      at += equal;
+      while (at < piece.size && new_bytes[at] != old_bytes[at]) ++at;
+    }
+    choose(part(piece, done, piece.size));
+  }
+
+  static Piece part(const Piece& piece, uint64_t begin, uint64_t end) {
+    Piece result = piece;
+    result.new_offset += begin;
+    result.size = end - begin;
+    if (result.old.has_value()) result.old->offset += begin;
+    return result;
+  }
+
+  std::vector<Coding> candidates(const Piece& piece) const {
+    std::vector<Coding> all;
+    const auto add_values = [&](ValueType type, unsigned phase) {
+      if (!values_allowed() || piece.size < phase + value_size(type)) return;
+      if (piece.old.has_value()) all.push_back({OperationKind::kValues, type, false, phase, 0});
+      if (piece.size >= kTiny) all.push_back({OperationKind::kValues, type, true, phase, 0});
+    };
+    if (piece.type.has_value()) {
+      add_values(*piece.type, 0);
+    } else {
+      add_values(ValueType::kUint8, 0);
+      if (piece.size >= 256) {
+        add_values(ValueType::kInt8, 0);
+        for (const ValueType type : {ValueType::kInt16, ValueType::kInt32, ValueType::kFloat16,
+                                     ValueType::kBfloat16, ValueType::kFloat32}) {
+          for (unsigned phase = 0; phase < value_size(type); ++phase) add_values(type, phase);
+        }
+      }
+    }
+    if (bytes_allowed()) {
+      const unsigned typed = piece.type.has_value()
+                                 ? static_cast<unsigned>(std::countr_zero(value_size(*piece.type)))
+                                 : 0;
+      all.push_back({OperationKind::kBytes, ValueType::kUint8, false, 0, typed});
+      if (!piece.type.has_value() && piece.size >= 256) {
+        all.push_back({OperationKind::kBytes, ValueType::kUint8, false, 0, 1});
+        all.push_back({OperationKind::kBytes, ValueType::kUint8, false, 0, 2});
+      }
+    }
+    return all;
+  }
+
+  // Cost of each tile of `piece` when all of it is coded like this, with states that begin fresh.
+  std::vector<uint64_t> costs(const Piece& piece, const Coding& coding, uint64_t tile) const {
+    std::vector<uint64_t> result;
+    CostCounter counter;
+    uint64_t before = 0;
+    const auto note = [&] {
+      result.push_back(counter.cost() - before);
+      before = counter.cost();
+    };
+    if (coding.kind == OperationKind::kBytes) {
+      PatchLimits limits = options_.limits;
+      const auto enough = static_cast<uint8_t>(std::bit_width(piece.size) + 6);
+      limits.byte_cells_log2 = std::min(limits.byte_cells_log2, std::max<uint8_t>(enough, 8));
+      limits.match_log2 = std::min<uint8_t>(limits.match_log2, std::max<uint8_t>(enough, 8) - 4);
+      ByteTables tables(limits);
+      const ByteShape shape{static_cast<uint8_t>(coding.width_log2), 0};
+      for (uint64_t at = 0; at < piece.size; at += tile) {
+        code_bytes(counter, tables, view_, shape, piece.new_offset + at,
+                   std::min(tile, piece.size - at));
+        note();
+      }
+      return result;
+    }
+    ValueSlot slot(options_.limits.value_level);
+    const unsigned grain = coding.grain();
+    uint64_t value = coding.phase;  // offset of the next value in the piece
+    for (uint64_t at = 0; at < piece.size; at += tile) {
+      const uint64_t end = std::min(at + tile, piece.size);
+      uint64_t count = value < end ? (end - value + grain - 1) / grain : 0;
+      while (count > 0 && value + count * grain > piece.size) --count;
+      code_values(counter, slot, view_, run_of(piece, coding, value, count));
+      value += count * grain;
+      note();
+    }
+    return result;
+  }
+
+  ValueRun run_of(const Piece& piece, const Coding& coding, uint64_t at, uint64_t count) const {
+    return {coding.type,
+            coding.intra,
+            coding.intra ? row_of(piece, coding) : 0,
+            coding.intra ? nullptr : old_at(*piece.old) + at,
+            piece.new_offset + at,
+            count};
+  }
+
+  uint32_t row_of(const Piece& piece, const Coding& coding) const {
+    const bool usable = piece.row_bytes >= coding.grain() && piece.row_bytes <= view_.reach;
+    return usable ? static_cast<uint32_t>(piece.row_bytes) : 0;
+  }
+
+  // The codings that are best in some sample, or over all samples.
+  std::vector<Coding> survivors(const Piece& piece, const std::vector<Coding>& all) const {
+    std::vector<uint64_t> totals(all.size(), 0);
+    std::vector<char> kept(all.size(), 0);
+    const uint64_t stride = (piece.size - kSampleWindow) / (kSampleCount - 1) & ~uint64_t{63};
+    for (unsigned sample = 0; sample < kSampleCount; ++sample) {
+      const Piece window = part(piece, sample * stride, sample * stride + kSampleWindow);
+      size_t best = 0;
+      uint64_t best_cost = std::numeric_limits<uint64_t>::max();
+      for (size_t i = 0; i < all.size(); ++i) {
+        const uint64_t cost = costs(window, all[i], kSampleWindow)[0];
+        totals[i] += cost;
+        if (cost < best_cost) best = i, best_cost = cost;
+      }
+      kept[best] = 1;
+    }
+    const auto least = std::min_element(totals.begin(), totals.end());
+    kept[static_cast<size_t>(least - totals.begin())] = 1;
+    std::vector<Coding> result;
+    for (size_t i = 0; i < all.size(); ++i) {
+      if (kept[i] != 0) result.push_back(all[i]);
+    }
+    return result;
+  }
+
+  void choose(const Piece& piece) {
+    if (piece.size == 0) return;
+    std::vector<Coding> codings = candidates(piece);
+    if (piece.size > kSampleFrom && codings.size() > 1) codings = survivors(piece, codings);
+    uint64_t done = 0;  // bytes of the piece that have operations
+    if (codings.size() == 1) {
+      done = emit(piece, codings[0], done, piece.size);
+      return emit_literal(piece, done, piece.size);
+    }
+    const uint64_t tile = piece.type.has_value() ? 16384 : piece.size >= 65536 ? 2048 : 512;
+    std::vector<std::vector<uint64_t>> tile_costs;
+    for (const Coding& coding : codings) tile_costs.push_back(costs(piece, coding, tile));
+    const std::vector<size_t> path = cheapest_path(tile_costs);
+    for (size_t first = 0; first < path.size();) {
+      size_t last = first + 1;
+      while (last < path.size() && path[last] == path[first]) ++last;
+      done = emit(piece, codings[path[first]], done, std::min(last * tile, piece.size));
+      first = last;
+    }
+    emit_literal(piece, done, piece.size);
+  }
+
+  // Viterbi: one coding for each tile, every change costs kSwitchCost.
+  static std::vector<size_t> cheapest_path(const std::vector<std::vector<uint64_t>>& costs) {
+    const size_t tiles = costs[0].size();
+    std::vector<uint64_t> reach(costs.size(), 0);
+    std::vector<std::vector<size_t>> from(tiles, std::vector<size_t>(costs.size()));
+    for (size_t tile = 0; tile < tiles; ++tile) {
+      const auto cheapest =
+          static_cast<size_t>(std::min_element(reach.begin(), reach.end()) - reach.begin());
+      const uint64_t switched = reach[cheapest] + kSwitchCost;
+      for (size_t i = 0; i < costs.size(); ++i) {
+        const bool stays = tile == 0 || reach[i] <= switched;
+        from[tile][i] = stays ? i : cheapest;
+        reach[i] = (stays ? reach[i] : switched) + costs[i][tile];
+      }
+    }
+    std::vector<size_t> path(tiles);
+    auto at = static_cast<size_t>(std::min_element(reach.begin(), reach.end()) - reach.begin());
+    for (size_t tile = tiles; tile-- > 0;) {
+      path[tile] = at;
+      at = from[tile][at];
+    }
+    return path;
+  }
+
+  // Bytes [begin, end) of the piece in one coding, as far as whole values go: up to a value beyond
+  // `end`. Bytes before the first value are literals. Returns where the last operation ends.
+  uint64_t emit(const Piece& piece, const Coding& coding, uint64_t begin, uint64_t end) {
+    const unsigned grain = coding.grain();
+    uint64_t first = begin;
+    while (first % grain != coding.phase % grain) ++first;
+    uint64_t last = end;
+    while (last % grain != coding.phase % grain) ++last;
+    while (last > piece.size) last -= grain;
+    if (last <= first) return begin;
+    emit_literal(piece, begin, first);
+    Operation operation;
+    operation.kind = coding.kind;
+    operation.type = coding.type;
+    operation.intra = coding.intra ? 1 : 0;
+    operation.width_log2 = static_cast<uint8_t>(coding.width_log2);
+    if (coding.kind == OperationKind::kValues && coding.intra) {
+      operation.row_bytes = row_of(piece, coding);
+    }
+    if (operation_reads_old(operation)) {
+      operation.old = {piece.old->offset + first, piece.old->component};
+    }
+    push(operation, piece.new_offset + first, last - first);
+    return last;
+  }
+
+  // A few bytes that no value covers.
+  void emit_literal(const Piece& piece, uint64_t begin, uint64_t end) {
+    if (begin == end) return;
+    Operation operation;
+    operation.kind = OperationKind::kBytes;
+    if (values_allowed() && (piece.old.has_value() || !bytes_allowed())) {
+      operation.kind = OperationKind::kValues;
+      operation.type = ValueType::kUint8;
+      operation.intra = piece.old.has_value() ? 0 : 1;
+      if (piece.old.has_value()) {
+        operation.old = {piece.old->offset + begin, piece.old->component};
+      }
+    }
+    push(operation, piece.new_offset + begin, end - begin);
+  }
+
+  const std::vector<ComponentInput>& components_;
+  const PatchOptions& options_;
+  NewView view_;
+  Interval interval_;
+  std::vector<PlannedOperation> out_;
+};
+
+}  // namespace
+
+std::vector<PlannedOperation> plan_interval(const std::vector<ComponentInput>& components,
+                                            uint32_t component, const PatchOptions& options,
+                                            std::span<const Alignment> alignments,
+                                            const Interval& interval) {
+  return Planner(components, component, options, interval).run(alignments);
+}
+
+}  // namespace tensorpatch::delta

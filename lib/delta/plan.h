@@ -1,0 +1,33 @@
+// delta/plan.h: chooses the operations for one interval of new.
+//
+// Every stretch is tried with the codings that may fit it (typed residuals, intra, literal bytes),
+// by counting what the adaptive coder would need; where the model does not say what the bytes are,
+// each tile is tried with every type and phase. Choices are by size alone, and deterministic.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "delta/alignment.h"
+#include "delta/chunk_encoder.h"
+
+namespace tensorpatch::delta {
+
+struct PlannedOperation {
+  Operation operation;  // slot and fresh are left to the encoder
+  uint64_t new_offset = 0;
+};
+
+struct Interval {
+  uint64_t begin = 0;  // a restart point
+  uint64_t end = 0;
+};
+
+// Operations that tile [interval.begin, interval.end). `alignments` tile the whole new file.
+std::vector<PlannedOperation> plan_interval(const std::vector<ComponentInput>& components,
+                                            uint32_t component, const PatchOptions& options,
+                                            std::span<const Alignment> alignments,
+                                            const Interval& interval);
+
+}  // namespace tensorpatch::delta
