@@ -56,6 +56,8 @@ endif()
 
 if(TARGET tensorpatch)
   install(TARGETS tensorpatch RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(DIRECTORY docs/man/ DESTINATION ${CMAKE_INSTALL_MANDIR}/man1
+          FILES_MATCHING PATTERN "*.1")
 endif()
 
 configure_package_config_file(cmake/tensorpatch-config.cmake.in tensorpatch-config.cmake
