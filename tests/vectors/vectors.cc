@@ -1,0 +1,338 @@
+// tests/vectors/vectors.cc: makes every test vector; see vectors.h.
+// SPDX-License-Identifier: Apache-2.0
+#include "vectors/vectors.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <sstream>
+
+#include "apply/format.h"
+#include "apply/wire.h"
+
+namespace tensorpatch::test {
+namespace {
+
+namespace header = format::header;
+namespace component = format::component;
+
+constexpr size_t kComponentAt = header::kSize;
+
+std::string hex(const uint8_t* data, size_t size) {
+  std::string text;
+  for (size_t i = 0; i < size; ++i) {
+    char digits[3];
+    std::snprintf(digits, sizeof digits, "%02x", data[i]);
+    text += digits;
+  }
+  return text;
+}
+
+std::string join(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ",") + name;
+  return text.empty() ? "-" : text;
+}
+
+Bytes to_bytes(const std::string& text) {
+  return {text.begin(), text.end()};
+}
+
+// One small component: two copies.
+BundleSpec tiny_spec() {
+  const CopyPatch patch = {0, 1, {{8, 24, true, 0}, {0, 16, true, 0}}};
+  BundleSpec spec;
+  ComponentSpec made;
+  made.old_file = noise(48, 7);
+  made.new_file = apply_copies(patch, {made.old_file});
+  made.patch = encode_copies(patch);
+  spec.components.push_back(made);
+  return spec;
+}
+
+// Collects vectors; files with the same content as one before are shared.
+class Maker {
+ public:
+  struct Expectation {
+    std::string status;
+    std::string options = "-";
+  };
+
+  void add(const std::string& name, const BundleSpec& spec, const Expectation& expectation) {
+    add_bytes(name, build_bundle(spec).bytes, spec, expectation);
+  }
+
+  void add_bytes(const std::string& name, const Bytes& bundle, const BundleSpec& spec,
+                 const Expectation& expectation) {
+    Vector vector;
+    vector.name = name;
+    vector.bundle = share(name + ".tpb", bundle);
+    for (size_t i = 0; i < spec.components.size(); ++i) {
+      const std::string stem = name + "-" + std::to_string(i);
+      vector.old_names.push_back(share(stem + ".old", spec.components[i].old_file));
+      vector.new_names.push_back(share(stem + ".new", spec.components[i].new_file));
+    }
+    vector.status = expectation.status;
+    vector.options = expectation.options;
+    set_.vectors.push_back(vector);
+  }
+
+  // The tiny bundle with other bytes in the statement, signed.
+  void add_statement(const std::string& name, const std::string& status,
+                     const std::function<void(Bytes&)>& edit) {
+    BundleSpec spec = tiny_spec();
+    spec.edit_statement = edit;
+    add(name, spec, {status});
+  }
+
+  void add_signatures(const std::string& name, const std::string& status,
+                      const std::function<void(std::vector<SignatureSpec>&)>& edit) {
+    BundleSpec spec = tiny_spec();
+    spec.edit_signatures = edit;
+    add(name, spec, {status});
+  }
+
+  void add_flip(const std::string& name, const BundleSpec& spec, size_t offset) {
+    Bytes bundle = build_bundle(spec).bytes;
+    bundle.at(offset) ^= 1;
+    add_bytes(name, bundle, spec, {"E_DIGEST"});
+  }
+
+  // The vector added last is applied to these files instead.
+  void replace_old(const std::vector<Bytes>& files) {
+    Vector& vector = set_.vectors.back();
+    for (size_t i = 0; i < files.size(); ++i) {
+      vector.old_names[i] = share(vector.name + "-" + std::to_string(i) + ".old", files[i]);
+    }
+  }
+
+  VectorSet finish();
+
+ private:
+  std::string share(const std::string& name, const Bytes& content) {
+    for (const auto& [known, bytes] : set_.files) {
+      if (bytes == content && known.substr(known.rfind('.')) == name.substr(name.rfind('.'))) {
+        return known;
+      }
+    }
+    set_.files[name] = content;
+    return name;
+  }
+
+  VectorSet set_;
+};
+
+VectorSet Maker::finish() {
+  std::string index;
+  for (const Vector& each : set_.vectors) {
+    index += each.name + "\t" + each.bundle + "\t" + join(each.old_names) + "\t" +
+             join(each.new_names) + "\t" + each.status + "\t" + each.options + "\n";
+  }
+  std::string keys;
+  for (uint8_t number = 1; number <= 3; ++number) {
+    const TestKey key(number);
+    keys += std::to_string(number) + "\t" + hex(key.id.data(), key.id.size()) + "\t" +
+            hex(key.public_key.data(), key.public_key.size()) + "\n";
+  }
+  set_.files["index.tsv"] = to_bytes(index);
+  set_.files["keys.tsv"] = to_bytes(keys);
+  return std::move(set_);
+}
+
+void set_u32(Bytes& bytes, size_t offset, uint32_t value) {
+  wire::write_u32(bytes.data() + offset, value);
+}
+void set_u64(Bytes& bytes, size_t offset, uint64_t value) {
+  wire::write_u64(bytes.data() + offset, value);
+}
+
+void add_good(Maker& make) {
+  make.add("good-tiny", tiny_spec(), {"DONE"});
+  make.add("good-blocks", small_spec(), {"DONE"});
+  make.add("good-components", two_component_spec(), {"DONE"});
+
+  BundleSpec signers = tiny_spec();
+  signers.signers = {1, 2, 9};
+  make.add("good-threshold", signers, {"DONE", "ring=1,2,3 threshold=2"});
+
+  BundleSpec empty = tiny_spec();
+  empty.components[0].new_file.clear();
+  empty.components[0].patch.clear();
+  make.add("good-empty", empty, {"DONE"});
+
+  BundleSpec device = tiny_spec();
+  for (uint8_t i = 0; i < 16; ++i) device.device_class[i] = static_cast<uint8_t>(0x10 + i);
+  make.add("good-device-class", device,
+           {"DONE",
+            "device-class=101112131415161718191a1b1c1d1e1f sequence-floor=7 "
+            "security-version-floor=3 capacity=40"});
+  make.add("device-class", device, {"E_DEVICE_CLASS"});
+
+  BundleSpec minor = tiny_spec();
+  minor.edit_statement = [](Bytes& statement) { statement[header::kMinor] = 77; };
+  minor.edit_prefix = [](Bytes& prefix) { prefix[format::kPrefixMinor] = 77; };
+  make.add("good-minor-version", minor, {"DONE"});
+
+  make.add("already-new", tiny_spec(), {"ALREADY_NEW"});
+  make.replace_old(new_files(tiny_spec()));
+}
+
+// Section 1 and 1.1.
+void add_prefix(Maker& make) {
+  const Bytes good = build_bundle(small_spec()).bytes;
+  Bytes bytes = good;
+  bytes.push_back(0);
+  make.add_bytes("trailing-byte", bytes, small_spec(), {"E_TRAILING"});
+  bytes = good;
+  bytes.pop_back();
+  make.add_bytes("truncated", bytes, small_spec(), {"E_TRUNCATED"});
+
+  const auto edit = [&make](const char* name, const char* status, size_t offset, uint8_t value) {
+    BundleSpec spec = tiny_spec();
+    spec.edit_prefix = [=](Bytes& prefix) { prefix[offset] = value; };
+    make.add(name, spec, {status});
+  };
+  edit("bad-magic", "E_FORMAT", 3, 'b');
+  edit("major-version", "E_VERSION", format::kPrefixMajor, 255);
+  edit("statement-size", "E_FORMAT", format::kPrefixStatementSize, 64);
+  edit("prefix-zero", "E_FORMAT", format::kPrefixZero, 1);
+}
+
+// Section 1.2.
+void add_statement_header(Maker& make) {
+  const auto byte = [&make](const char* name, const char* status, size_t offset, uint8_t value) {
+    make.add_statement(name, status, [=](Bytes& statement) { statement[offset] = value; });
+  };
+  const auto word = [&make](const char* name, const char* status, size_t offset, uint32_t value) {
+    make.add_statement(name, status, [=](Bytes& statement) { set_u32(statement, offset, value); });
+  };
+  byte("version-mismatch", "E_FORMAT", header::kMinor, 99);
+  byte("kind", "E_VERSION", header::kKind, 2);
+  word("flag-in-place", "E_VERSION", header::kRequiredFlags, format::kFlagInPlace);
+  word("flag-undo", "E_VERSION", header::kRequiredFlags, format::kFlagUndo);
+  word("flag-encrypted", "E_VERSION", header::kRequiredFlags, format::kFlagEncrypted);
+  word("flag-unknown", "E_VERSION", header::kRequiredFlags, 1u << 31);
+  byte("component-count", "E_FORMAT", header::kComponentCount, 2);
+  word("codec-unknown", "E_CODEC", header::kRequiredCodecs, 1u | 1u << 9);
+  word("block-size", "E_FORMAT", header::kBlockSize, 250);
+  word("restart-interval", "E_FORMAT", header::kRestartInterval, 0);
+  word("erase-size", "E_FORMAT", header::kEraseSize, 3);
+  word("write-size", "E_FORMAT", header::kWriteSize, 2);
+  byte("history", "E_FORMAT", header::kHistoryLog2, 23);
+  byte("value-slots", "E_FORMAT", header::kValueSlots, 17);
+  byte("value-level", "E_FORMAT", header::kValueLevel, 2);
+  byte("byte-cells", "E_FORMAT", header::kByteCellsLog2, 21);
+  byte("match-table", "E_FORMAT", header::kMatchLog2, 19);
+  byte("zstd-window", "E_FORMAT", header::kZstdWindowLog2, 9);
+  word("manifest-size", "E_FORMAT", header::kManifestSize, format::kMaxManifestSize + 1);
+  word("workspace-size", "E_FORMAT", header::kWorkspaceSize, 5000);
+  byte("header-zero", "E_FORMAT", header::kZero16 + 15, 1);
+}
+
+void add_statement_components(Maker& make) {
+  make.add_statement("component-id", "E_FORMAT", [](Bytes& statement) {
+    set_u32(statement, kComponentAt + component::kId, 1);
+  });
+  make.add_statement("component-keep", "E_VERSION", [](Bytes& statement) {
+    set_u32(statement, kComponentAt + component::kFlags, format::kComponentKeep);
+  });
+  make.add_statement("component-flag", "E_VERSION", [](Bytes& statement) {
+    set_u32(statement, kComponentAt + component::kFlags, 1u << 16);
+  });
+  make.add_statement("whole-with-old", "E_FORMAT", [](Bytes& statement) {
+    set_u32(statement, kComponentAt + component::kFlags, format::kComponentWhole);
+  });
+  make.add_statement("patch-empty", "E_FORMAT", [](Bytes& statement) {
+    set_u64(statement, kComponentAt + component::kPatchSize, 0);
+  });
+  make.add_statement("patch-not-empty", "E_FORMAT", [](Bytes& statement) {
+    set_u64(statement, kComponentAt + component::kNewSize, 0);
+  });
+}
+
+// Section 1.3.
+void add_signatures(Maker& make) {
+  using Signatures = std::vector<SignatureSpec>;
+  make.add_signatures("signature-wrong", "E_SIGNATURE",
+                      [](Signatures& all) { all[0].signature[10] ^= 1; });
+  make.add_signatures("signature-algorithm", "E_SIGNATURE",
+                      [](Signatures& all) { all[0].algorithm = TENSORPATCH_ECDSA_P256_SHA256; });
+  make.add_signatures("signature-count", "E_FORMAT", [](Signatures& all) {
+    for (uint8_t i = 1; i <= 8; ++i) {
+      SignatureSpec unknown;
+      unknown.key_id.fill(i);
+      all.push_back(unknown);
+    }
+  });
+  make.add_signatures("signature-twice", "E_FORMAT",
+                      [](Signatures& all) { all.push_back(all[0]); });
+
+  BundleSpec longer = tiny_spec();
+  longer.edit_prefix = [](Bytes& prefix) { ++prefix[format::kPrefixSignaturesSize]; };
+  make.add("signature-size", longer, {"E_FORMAT"});
+
+  BundleSpec spec = tiny_spec();
+  spec.signers = {};
+  make.add("unsigned", spec, {"E_UNTRUSTED"});
+  spec.signers = {9};
+  make.add("signature-unknown-key", spec, {"E_UNTRUSTED"});
+  spec.signers = {1, 9};
+  make.add("threshold", spec, {"E_UNTRUSTED", "ring=1,2 threshold=2"});
+  spec.signers = {1};
+  make.add("role", spec, {"E_UNTRUSTED", "ring=1!"});
+}
+
+// Sections 1.4 to 1.6.
+void add_blocks(Maker& make) {
+  const BundleSpec spec = small_spec();
+  const BuiltBundle built = build_bundle(spec);
+  make.add_flip("manifest-flip", spec, built.manifest_offset);
+  make.add_flip("block-flip-first", spec, built.blocks_offset + 50);
+  make.add_flip("block-flip-middle", spec, built.blocks_offset + 256 + 50);
+  make.add_flip("block-flip-last", spec, built.bytes.size() - 1);
+
+  make.add("sequence", tiny_spec(), {"E_SEQUENCE", "sequence-floor=8"});
+  make.add("security-version", tiny_spec(), {"E_SECURITY_VERSION", "security-version-floor=4"});
+  make.add("capacity", tiny_spec(), {"E_CAPACITY", "capacity=39"});
+
+  std::vector<Bytes> olds = old_files(tiny_spec());
+  olds[0].back() ^= 1;
+  make.add("wrong-old", tiny_spec(), {"E_OLD"});
+  make.replace_old(olds);
+}
+
+}  // namespace
+
+VectorSet make_vectors() {
+  Maker make;
+  add_good(make);
+  add_prefix(make);
+  add_statement_header(make);
+  add_statement_components(make);
+  add_signatures(make);
+  add_blocks(make);
+  return make.finish();
+}
+
+std::vector<Vector> parse_index(const std::string& text) {
+  std::vector<Vector> vectors;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const auto split = [](const std::string& from, char separator) {
+      std::vector<std::string> parts;
+      std::istringstream stream(from);
+      for (std::string part; std::getline(stream, part, separator);) parts.push_back(part);
+      return parts;
+    };
+    const std::vector<std::string> columns = split(line, '\t');
+    if (columns.size() != 6) {
+      std::fprintf(stderr, "index.tsv: not six columns: %s\n", line.c_str());
+      std::abort();
+    }
+    vectors.push_back({columns[0], columns[1], split(columns[2], ','), split(columns[3], ','),
+                       columns[4], columns[5]});
+  }
+  return vectors;
+}
+
+}  // namespace tensorpatch::test

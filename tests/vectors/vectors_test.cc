@@ -1,0 +1,194 @@
+// tests/vectors/vectors_test.cc: every vector through the applier in bites of any size; the files
+// are those that make_vectors makes; the vectors are those that docs/FORMAT.md names.
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <string>
+
+#include "support/temp_folder.h"
+#include "vectors/vectors.h"
+
+namespace tensorpatch::test {
+namespace {
+
+const std::filesystem::path kFolder = TENSORPATCH_VECTORS;
+
+Bytes load(const std::string& name) {
+  const std::string content = read_file(kFolder / name);
+  return {content.begin(), content.end()};
+}
+
+std::vector<Vector> all_vectors() {
+  return parse_index(read_file(kFolder / "index.tsv"));
+}
+
+const std::map<std::string, tensorpatch_status>& statuses() {
+  static const std::map<std::string, tensorpatch_status> all = {
+      {"DONE", TENSORPATCH_DONE},
+      {"ALREADY_NEW", TENSORPATCH_ALREADY_NEW},
+      {"E_FORMAT", TENSORPATCH_E_FORMAT},
+      {"E_VERSION", TENSORPATCH_E_VERSION},
+      {"E_CODEC", TENSORPATCH_E_CODEC},
+      {"E_TRUNCATED", TENSORPATCH_E_TRUNCATED},
+      {"E_TRAILING", TENSORPATCH_E_TRAILING},
+      {"E_SIGNATURE", TENSORPATCH_E_SIGNATURE},
+      {"E_UNTRUSTED", TENSORPATCH_E_UNTRUSTED},
+      {"E_DIGEST", TENSORPATCH_E_DIGEST},
+      {"E_SEQUENCE", TENSORPATCH_E_SEQUENCE},
+      {"E_SECURITY_VERSION", TENSORPATCH_E_SECURITY_VERSION},
+      {"E_DEVICE_CLASS", TENSORPATCH_E_DEVICE_CLASS},
+      {"E_OLD", TENSORPATCH_E_OLD},
+      {"E_CAPACITY", TENSORPATCH_E_CAPACITY},
+  };
+  return all;
+}
+
+// A device as a vector's options describe it.
+struct Setup {
+  ApplySetup apply;
+  std::vector<std::unique_ptr<TestKey>> keys;
+};
+
+std::array<uint8_t, 16> parse_class(const std::string& hex) {
+  std::array<uint8_t, 16> bytes{};
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    bytes[i] = static_cast<uint8_t>(std::stoul(hex.substr(2 * i, 2), nullptr, 16));
+  }
+  return bytes;
+}
+
+void set_ring(Setup& setup, const std::string& numbers) {
+  setup.apply.ring.clear();
+  std::istringstream list(numbers);
+  for (std::string number; std::getline(list, number, ',');) {
+    setup.keys.push_back(std::make_unique<TestKey>(static_cast<uint8_t>(std::stoul(number))));
+    const uint16_t role = number.back() == '!' ? 99 : TENSORPATCH_ROLE_RELEASE;
+    setup.apply.ring.push_back(setup.keys.back()->entry(role));
+  }
+}
+
+Setup parse_options(const std::string& options) {
+  Setup setup;
+  set_ring(setup, "1");
+  std::istringstream list(options == "-" ? "" : options);
+  for (std::string option; std::getline(list, option, ' ');) {
+    const std::string key = option.substr(0, option.find('='));
+    const std::string value = option.substr(option.find('=') + 1);
+    if (key == "threshold") {
+      setup.apply.threshold = static_cast<uint32_t>(std::stoul(value));
+    } else if (key == "sequence-floor") {
+      setup.apply.sequence_floor = std::stoull(value);
+    } else if (key == "security-version-floor") {
+      setup.apply.security_version_floor = static_cast<uint32_t>(std::stoul(value));
+    } else if (key == "capacity") {
+      setup.apply.capacity = std::stoull(value);
+    } else if (key == "device-class") {
+      setup.apply.device_class = parse_class(value);
+    } else if (key == "ring") {
+      set_ring(setup, value);
+    } else if (key == "codecs" && value == "none") {
+      setup.apply.codecs.clear();
+    } else {
+      ADD_FAILURE() << "unknown option " << option;
+    }
+  }
+  return setup;
+}
+
+std::vector<Bytes> load_all(const std::vector<std::string>& names) {
+  std::vector<Bytes> files;
+  for (const std::string& name : names) files.push_back(load(name));
+  return files;
+}
+
+void run_vector(const Vector& vector, size_t bite) {
+  const Setup setup = parse_options(vector.options);
+  const std::vector<Bytes> news = load_all(vector.new_names);
+  MemoryDevice device(load_all(vector.old_names), 1024);
+  const tensorpatch_status status =
+      TestApplier(device, setup.apply).apply(load(vector.bundle), bite);
+  EXPECT_EQ(status, statuses().at(vector.status)) << tensorpatch_status_text(status);
+  EXPECT_EQ(device.misuse, "");
+  for (size_t i = 0; i < news.size(); ++i) {
+    EXPECT_TRUE(device.holds_only_prefix_of(i, news[i])) << "wrong bytes were written";
+    if (status == TENSORPATCH_DONE) {
+      Bytes made = device.places[i];
+      made.resize(news[i].size());
+      EXPECT_EQ(made, news[i]);
+    }
+  }
+  // What is refused before the blocks leaves storage as it was.
+  const bool may_write = status == TENSORPATCH_DONE || status == TENSORPATCH_E_DIGEST ||
+                         status == TENSORPATCH_E_TRUNCATED || status == TENSORPATCH_E_TRAILING ||
+                         vector.name.rfind("stream-", 0) == 0;
+  EXPECT_TRUE(may_write || device.untouched());
+  EXPECT_TRUE((vector.name != "manifest-flip" && vector.name != "block-flip-first") ||
+              device.untouched());
+}
+
+TEST(Vectors, EveryOneGivesItsResultInAnyBite) {
+  const std::vector<Vector> vectors = all_vectors();
+  ASSERT_GT(vectors.size(), 50u);
+  for (const Vector& vector : vectors) {
+    for (const size_t bite : std::initializer_list<size_t>{0, 1, 2, 3, 7, 64, 1000}) {
+      SCOPED_TRACE(vector.name + " in bites of " + std::to_string(bite));
+      run_vector(vector, bite);
+    }
+  }
+}
+
+TEST(Vectors, FilesAreWhatTheGeneratorMakes) {
+  const VectorSet made = make_vectors();
+  std::set<std::string> present;
+  for (const auto& entry : std::filesystem::directory_iterator(kFolder)) {
+    present.insert(entry.path().filename());
+  }
+  for (const auto& [name, content] : made.files) {
+    EXPECT_EQ(present.erase(name), 1u) << name << " is missing: run make_vectors";
+    EXPECT_TRUE(std::filesystem::exists(kFolder / name) && load(name) == content)
+        << name << " differs: run make_vectors";
+  }
+  EXPECT_TRUE(present.empty()) << *present.begin() << " is no vector's";
+}
+
+TEST(Vectors, FilesAreSmall) {
+  for (const Vector& vector : all_vectors()) {
+    EXPECT_LE(load(vector.bundle).size(), 2048u) << vector.name;
+  }
+}
+
+// Names in brackets and backquotes: [`one`, `two`].
+std::set<std::string> names_in_format() {
+  const std::string text = read_file(TENSORPATCH_FORMAT_PAGE);
+  std::set<std::string> names;
+  const std::regex brackets("\\[((?:`[a-z0-9-]+`[,\\s]*)+)\\]");
+  const std::regex name("`([a-z0-9-]+)`");
+  for (std::sregex_iterator at(text.begin(), text.end(), brackets), end; at != end; ++at) {
+    const std::string list = (*at)[1];
+    for (std::sregex_iterator in(list.begin(), list.end(), name); in != end; ++in) {
+      names.insert((*in)[1]);
+    }
+  }
+  return names;
+}
+
+TEST(Vectors, AreThoseThatTheSpecificationNames) {
+  std::set<std::string> named = names_in_format();
+  ASSERT_GT(named.size(), 40u);
+  for (const Vector& vector : all_vectors()) {
+    if (vector.name.rfind("good-", 0) == 0) continue;
+    EXPECT_EQ(named.erase(vector.name), 1u) << vector.name << " is not in docs/FORMAT.md";
+  }
+  for (const std::string& name : named) ADD_FAILURE() << "no vector has the name " << name;
+}
+
+}  // namespace
+}  // namespace tensorpatch::test
