@@ -225,10 +225,10 @@ class WindowedIndex {
   void move_to(uint64_t new_offset) {
     if (!is_partial()) return;
     const uint64_t step = size_ / 2;
-    const double middle = static_cast<double>(new_offset / step * step + step / 2);
+    const uint64_t middle = new_offset - new_offset % step + step / 2;
     const double growth = static_cast<double>(old_.size()) / static_cast<double>(new_size_);
     const uint64_t last_begin = old_.size() - size_;
-    const double begin = middle * growth - static_cast<double>(size_) / 2;
+    const double begin = static_cast<double>(middle) * growth - static_cast<double>(size_) / 2;
     const uint64_t wanted = begin <= 0 ? 0
                             : begin >= static_cast<double>(last_begin)
                                 ? last_begin

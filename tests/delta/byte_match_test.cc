@@ -270,7 +270,7 @@ std::vector<HardPair> hard_pairs() {
 }
 
 TEST(ByteMatchWork, GrowsLinearlyOnHardInputs) {
-  constexpr size_t kSize = 200'000;
+  constexpr size_t kSize = 100'000;
   for (const uint64_t window : {uint64_t{64} << 20, kSmallWindow}) {
     for (const HardPair& pair : hard_pairs()) {
       SCOPED_TRACE(pair.name + ", window " + std::to_string(window));

@@ -1,9 +1,7 @@
-// fuzz_bsdiff40.cc: any bytes as a patch: refused, or a new file of the size that its header
-// declares.
+// fuzz_bsdiff40.cc: any bytes as a patch: refused, or a new file of the declared size.
 //
 // Checksums would keep damage away from what lies behind bzip2, so in a second mode the input is
-// the content of the three streams. In a third the input is an old and a new file to go there and
-// back.
+// the content of the three streams. Two more go from an old to a new file and back.
 // SPDX-License-Identifier: Apache-2.0
 #include <bzlib.h>
 
@@ -44,7 +42,7 @@ uint64_t declared_size(Bytes patch) {
   return size;
 }
 
-void apply(Bytes old_bytes, Bytes patch) {
+void apply_patch(Bytes old_bytes, Bytes patch) {
   BoundedSink out;
   const auto done = tensorpatch::delta::apply_bsdiff40(old_bytes, patch, out);
   if (patch.size() < 32 && (done || !out.data.empty())) std::abort();
@@ -95,7 +93,7 @@ void apply_streams(Bytes old_bytes, Bytes rest) {
   for (const auto* stream : {&control_stream, &difference_stream, &extra_stream}) {
     patch.insert(patch.end(), stream->begin(), stream->end());
   }
-  apply(old_bytes, patch);
+  apply_patch(old_bytes, patch);
 }
 
 void there_and_back(Bytes old_bytes, Bytes new_bytes) {
@@ -108,6 +106,18 @@ void there_and_back(Bytes old_bytes, Bytes new_bytes) {
   }
 }
 
+// Repeated with small changes, to be larger than the smallest window.
+std::vector<uint8_t> grow(Bytes seed) {
+  constexpr size_t kCopies = 20;
+  std::vector<uint8_t> grown;
+  for (size_t copy = 0; copy < kCopies; ++copy) {
+    for (size_t i = 0; i < seed.size(); ++i) {
+      grown.push_back(static_cast<uint8_t>(seed[i] + (i % 61 == copy ? 1 : 0)));
+    }
+  }
+  return grown;
+}
+
 }  // namespace
 
 // First byte: the mode; second and third: the size of old.
@@ -115,12 +125,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 3) return 0;
   Bytes rest(data + 3, size - 3);
   const Bytes old_bytes = take(rest, size_t{data[1]} * 256 + data[2]);
-  switch (data[0] % 3) {
+  switch (data[0] % 4) {
     case 0:
-      apply(old_bytes, rest);
+      apply_patch(old_bytes, rest);
       break;
     case 1:
       apply_streams(old_bytes, rest);
+      break;
+    case 2:
+      there_and_back(grow(old_bytes), grow(rest));
       break;
     default:
       there_and_back(old_bytes, rest);
