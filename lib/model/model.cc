@@ -74,6 +74,15 @@ Result<Model> parse_container(const Container& container, base::Bytes file) {
   return model;
 }
 
+// A message may hold names from the file: not for a terminal as they are, and of any size.
+std::string printable(const std::string& message) {
+  constexpr size_t kMaxSize = 200;
+  std::string text = message.substr(0, kMaxSize);
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  return text;
+}
+
 std::string describe(const Segment& segment) {
   std::string text = "segment at offset " + std::to_string(segment.offset);
   if (!segment.name.empty()) text += " (" + segment.name + ")";
@@ -121,7 +130,7 @@ Model parse(base::Bytes file) {
     if (model) return std::move(*model);
     Model raw = raw_model(file.size());
     raw.warning = "damaged " + std::string(format_name(container.format)) +
-                  " file is taken as raw bytes: " + model.error().message;
+                  " file is taken as raw bytes: " + printable(model.error().message);
     return raw;
   }
   return raw_model(file.size());

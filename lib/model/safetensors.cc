@@ -7,8 +7,8 @@
 // overlaps. Fields of a tensor that are not known are skipped. SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
-#include <unordered_set>
 #include <utility>
 
 #include "model/parsers.h"
@@ -77,8 +77,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     return leave();
   }
   bool key(string_t& name) override {
-    if (!keys_.back().insert(name).second)
-      return refuse("duplicate key \"" + printable(name) + "\"");
+    if (!keys_.back().insert(name).second) return refuse("duplicate key " + name);
     if (depth() == 1) {
       in_tensor_ = name != "__metadata__";
       if (in_tensor_) entries.push_back(Entry{name, {}, {}, {}, false});
@@ -139,8 +138,9 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     if (field_ == Field::kShape) entries.back().has_shape = true;
   }
   bool append(std::vector<uint64_t>& numbers, uint64_t number) {
-    if (numbers.size() == kMaxRank)
+    if (numbers.size() == kMaxRank) {
       return refuse("more than " + std::to_string(kMaxRank) + " dimensions");
+    }
     numbers.push_back(number);
     return true;
   }
@@ -148,9 +148,9 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     if (fault.empty()) fault = std::move(why);
     return false;
   }
-  static std::string printable(const std::string& text) { return text.substr(0, 80); }
 
-  std::vector<std::unordered_set<std::string>> keys_;  // of every open object or array
+  // The keys of every open object (none of an array). Ordered: a hash could be flooded.
+  std::vector<std::set<std::string>> keys_;
   bool in_tensor_ = false;
   Field field_ = Field::kNone;
 };

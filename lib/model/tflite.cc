@@ -8,8 +8,8 @@
 // part, and tables that share names so often that they would take more memory than a few times the
 // file. SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <map>
 #include <string>
-#include <unordered_map>
 #include <utility>
 
 #include "model/parsers.h"
@@ -209,7 +209,7 @@ class TensorFinder {
   base::Bytes file_;
   const tflite::Model& model_;
   Segments segments_;
-  std::unordered_map<uint64_t, uint64_t> claimed_;  // offset -> size
+  std::map<uint64_t, uint64_t> claimed_;  // offset -> size; ordered: a hash could be flooded
   uint64_t names_size_ = 0;
 };
 

@@ -148,6 +148,17 @@ TEST(Parse, TakesUnknownFilesAsRaw) {
   EXPECT_EQ(raw.warning, "");
 }
 
+TEST(Parse, KeepsControlCharactersAndLongNamesOutOfWarnings) {
+  const std::string header = R"({"\u001b[2J)" + std::string(5000, 'n') + R"(":{"dtype":"?"}})";
+  std::vector<uint8_t> file(8, 0);
+  file[0] = static_cast<uint8_t>(header.size());
+  file[1] = static_cast<uint8_t>(header.size() >> 8);
+  file.insert(file.end(), header.begin(), header.end());
+  const std::string warning = parse_exactly(file).warning;
+  EXPECT_NE(warning.find("?[2Jnnn"), std::string::npos) << warning;
+  EXPECT_LT(warning.size(), 300U);
+}
+
 TEST(Parse, DoesNotTakeJsonForSafetensors) {
   const std::string json = R"({"name":{"a":1}})";
   EXPECT_EQ(parse_exactly({json.begin(), json.end()}).warning, "");

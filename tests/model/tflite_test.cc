@@ -1,6 +1,7 @@
 // tflite_test.cc: TFLite models built with the subset schema, good, damaged and hostile.
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <cstring>
 #include <string>
@@ -168,6 +169,24 @@ TEST(Tflite, ReadsBuffersBehindTheFlatBuffer) {
   ASSERT_EQ(model.format, Format::kTflite) << model.warning;
   EXPECT_EQ(segment_named(model, "conv/w").offset, start + 64);
   EXPECT_EQ(segment_named(model, "conv/w").size, 72U);
+  EXPECT_EQ(segment_named(model, "conv/b").role, Role::kBias);
+}
+
+TEST(Tflite, ReadsModelsAbove2Gigabytes) {
+  constexpr uint64_t kFar = (1ULL << 31) + 4096;
+  TestModel test = small_model();
+  test.buffers[1] = {0, kFar, 72};
+  const File start = build(test);
+  // Only the pages that are touched take memory.
+  void* const pages = mmap(nullptr, kFar + 72, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  ASSERT_NE(pages, MAP_FAILED);
+  std::memcpy(pages, start.data(), start.size());
+  const Model model = parse({static_cast<const uint8_t*>(pages), kFar + 72});
+  munmap(pages, kFar + 72);
+  EXPECT_EQ(model.warning, "");
+  EXPECT_TRUE(check_tiling(model).has_value());
+  EXPECT_EQ(segment_named(model, "conv/w").offset, kFar);
   EXPECT_EQ(segment_named(model, "conv/b").role, Role::kBias);
 }
 
