@@ -24,7 +24,8 @@ export PKG_CONFIG_PATH="$work/prefix/lib/pkgconfig:$(echo "$work"/prefix/lib/*/p
 cmake -S "$source/tests/install/$component" -B "$work/build" -G Ninja \
   -DCMAKE_PREFIX_PATH="$work/prefix" -DTENSORPATCH_VIA="$via" -DCMAKE_BUILD_TYPE=Release
 cmake --build "$work/build"
-"$work/build/consumer"
+mkdir "$work/files"
+"$work/build/consumer" "$work/files"
 
 if [ "$component" = apply ] &&
   readelf -d "$work/build/consumer" | grep -F NEEDED | grep -vF 'libc.so'; then
