@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "apply/wire.h"
 #include "bundle/flat_text.h"
 #include "bundle_generated.h"
 
@@ -12,9 +13,8 @@ namespace tensorpatch::bundle {
 namespace {
 
 constexpr size_t kMaxDetailsSize = size_t{1} << 30;
-constexpr size_t kMaxWord = 64;  // bytes of a role, type or method
-constexpr size_t kTensorOverhead =
-    160;  // fixed part of a tensor's table, vtable and lengths, rounded up
+constexpr size_t kMaxWord = 64;          // bytes of a role, type or method
+constexpr size_t kTensorOverhead = 160;  // fixed part of a tensor's table and lengths, at most
 
 // A bound of the file's size before FlatBuffers, which asserts beyond 2 GiB, is asked to build it.
 size_t bound(const Details& details) {
@@ -66,7 +66,10 @@ TensorDetail get_tensor(const fbs::Tensor& tensor, TextReader& text) {
   detail.method = get_word(tensor.method(), text);
   if (const auto* shape = tensor.shape();
       shape != nullptr && text.charge(shape->size() * sizeof(uint64_t))) {
-    detail.shape.assign(shape->begin(), shape->end());
+    // The verifier looks at the alignment of a vector's length only.
+    for (flatbuffers::uoffset_t i = 0; i < shape->size(); ++i) {
+      detail.shape.push_back(wire::read_u64(shape->Data() + i * sizeof(uint64_t)));
+    }
   }
   detail.offset = tensor.offset();
   detail.size = tensor.size();

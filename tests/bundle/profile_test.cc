@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include "support/temp_folder.h"
+
 namespace tensorpatch::bundle {
 namespace {
 
@@ -123,6 +125,18 @@ TEST(ProfileFile, WhatIsNotSaidIsAsInTheOther) {
   EXPECT_EQ(profile->max_workspace, other.max_workspace);
   EXPECT_EQ(profile->codecs, other.codecs);
   EXPECT_EQ(workspace_size(profile->limits), workspace_size(other.limits));
+}
+
+TEST(ProfileFile, TheExampleOfTheDocumentationWorks) {
+  const std::string page = test::read_file(TENSORPATCH_PROFILES_PAGE);
+  const size_t begin = page.find("```json\n") + 8;
+  const auto profile = parse_profile(page.substr(begin, page.find("```", begin) - begin));
+  ASSERT_TRUE(profile) << profile.error().message;
+  EXPECT_EQ(profile->name, "sensor-rev-b");
+  EXPECT_EQ(profile->max_workspace, 12288u);
+  const auto limits = fit_limits(*profile, 300000);
+  ASSERT_TRUE(limits) << limits.error().message;
+  EXPECT_GE(limits->value_slots, 1);
 }
 
 class BadProfileFile : public testing::TestWithParam<const char*> {};
