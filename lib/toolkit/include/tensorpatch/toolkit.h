@@ -1,0 +1,311 @@
+// tensorpatch/toolkit.h: the host side of tensorpatch: make, sign, verify, apply and look at
+// bundles.
+//
+// Works on files, prints nothing, keeps no state between calls. Outputs appear whole or not at all;
+// an existing file is replaced only on request, and an output that is also an input, under whatever
+// path, is refused. Failures are results (tensorpatch/result.h), never exceptions of our own.
+// Every function may be called from any thread; two calls must not write one file.
+//
+// Units: sizes and offsets are bytes. Applying is the work of the device library
+// (tensorpatch/apply.h), here with ports for files: there is one decoder.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "tensorpatch/result.h"
+
+namespace tensorpatch::toolkit {
+
+using Path = std::filesystem::path;
+using Digest = std::array<uint8_t, TENSORPATCH_DIGEST_SIZE>;
+using DeviceClass = std::array<uint8_t, 16>;  // a UUID's bytes in the order they are printed
+
+// "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", digits of either case. E_USAGE otherwise.
+Result<DeviceClass> parse_device_class(std::string_view text);
+std::string device_class_text(const DeviceClass& device_class);
+
+enum class Existing : uint8_t { kKeep, kReplace };  // what happens to a file that is in the way
+
+// Told now and then how far a call is; `stage` is one or two words such as "encoding". Answering
+// false stops the call with E_CANCELLED (apply with a resume file: with Outcome::kInterrupted).
+// Called from the calling thread or from one worker at a time.
+struct Progress {
+  std::string_view stage;
+  uint64_t done = 0;
+  uint64_t total = 0;  // 0: not known
+};
+using ProgressCallback = std::function<bool(const Progress&)>;
+
+// --- keys ---------------------------------------------------------------------------------------
+
+// The content of a small text file, such as a key.
+Result<std::string> read_key_file(const Path& path);
+
+struct KeyFiles {
+  Path private_key;  // PKCS#8 PEM, readable by its owner only
+  Path public_key;   // "<private_key>.pub", SubjectPublicKeyInfo PEM
+  Digest id{};
+};
+// Makes an Ed25519 key pair and writes both files.
+Result<KeyFiles> generate_key_files(const Path& private_key, Existing existing);
+
+enum class PublicKeyFormat : uint8_t { kPem, kMinisign, kSignify, kHex, kC };
+struct PublicKeyText {
+  std::string text;  // ends in a newline
+  Digest id{};
+};
+// Asked once, only for a key that is protected; an error gives up.
+using PasswordCallback = std::function<Result<std::string>()>;
+// The public key of a key file's content, private or public, of any supported kind.
+Result<PublicKeyText> public_key_of(std::string_view key_text, PublicKeyFormat format,
+                                    const PasswordCallback& password);
+
+// Where a signature comes from: a private key file's content, or a program that is given the bytes
+// to sign and whose signature is checked with `public_key` (a public key file's content).
+struct Signer {
+  std::string private_key;
+  PasswordCallback password;
+  std::string command;
+  std::string public_key;
+};
+
+// --- pack ---------------------------------------------------------------------------------------
+
+// One file of an update. For pack: `old_file` empty means a whole file. For apply: all are set.
+struct ComponentFiles {
+  std::string name;  // [a-z0-9][a-z0-9._-]{0,31}; empty for a single component: see pack, apply
+  Path old_file;
+  Path new_file;
+};
+
+// The file name in lower case with what a component's name cannot hold replaced, or "model".
+std::string component_name_of(const Path& new_file);
+
+struct PackOptions {
+  std::vector<ComponentFiles> components;  // 1..6; a single one may be unnamed
+  Path output;
+  Existing existing = Existing::kKeep;
+  std::string profile = "linux";   // a built-in name, or the path of a profile file
+  std::optional<uint64_t> memory;  // the workspace must not be larger
+  uint64_t sequence = 0;
+  uint32_t security_version = 0;
+  std::optional<DeviceClass> device_class;
+  std::string version;  // of the new model, for people
+  std::vector<std::pair<std::string, std::string>> metadata;
+  Path details;  // empty: no sidecar
+  std::optional<Signer> signer;
+  unsigned jobs = 0;  // threads; 0: one a processor. The bytes do not depend on it
+  ProgressCallback progress;
+};
+
+struct PackedComponent {
+  std::string name;
+  std::string format;   // of the new file: "tflite", "raw", ...
+  std::string warning;  // a container that was taken as raw and why; else empty
+  uint64_t old_size = 0;
+  uint64_t new_size = 0;
+  uint64_t patch_size = 0;
+};
+
+struct PackReport {
+  bool nothing_to_do = false;  // every old equals its new: no file was made
+  uint64_t bundle_size = 0;
+  uint32_t workspace_size = 0;
+  std::string profile;
+  Digest statement_digest{};  // the update's identity
+  std::vector<Digest> signed_by;
+  std::vector<PackedComponent> components;
+};
+
+// Makes a bundle. Before it is signed, the device library rebuilds every new file from it in a
+// workspace of exactly the declared size; E_SELF_CHECK when that fails.
+Result<PackReport> pack(const PackOptions& options);
+
+// --- sign ---------------------------------------------------------------------------------------
+
+struct SignReport {
+  Digest key_id{};
+  Digest statement_digest{};
+  size_t signature_count = 0;  // in the bundle, the new one included
+};
+// Adds a signature to a bundle, which is replaced as a whole.
+Result<SignReport> sign(const Path& bundle, const Signer& signer);
+// Adds a raw signature made elsewhere, after checking it with the public key file's content.
+Result<SignReport> attach_signature(const Path& bundle, const Path& signature,
+                                    std::string_view public_key);
+// Writes the bytes that a signer elsewhere must sign.
+Result<void> export_to_be_signed(const Path& bundle, const Path& output, Existing existing);
+
+// --- verify and apply ---------------------------------------------------------------------------
+
+// What the caller, in the place of a device, trusts and can hold.
+struct Device {
+  std::vector<std::string> public_keys;  // contents of public key files
+  uint32_t threshold = 1;                // valid signatures by different keys
+  std::optional<DeviceClass> device_class;
+  uint64_t sequence_floor = 0;
+  uint32_t security_version_floor = 0;
+  std::optional<uint64_t> memory;  // most bytes of workspace
+};
+
+struct VerifyOptions {
+  Path bundle;
+  Device device;
+  std::vector<Path> old_files;  // none, or one a component in the bundle's order
+  ProgressCallback progress;
+};
+
+struct VerifyReport {
+  Digest statement_digest{};
+  std::vector<Digest> signed_by;  // valid signatures by given keys
+  size_t unknown_signatures = 0;  // by keys that were not given
+  bool old_checked = false;       // the old files are right and the whole update was decoded
+  bool already_new = false;       // the old files already equal the new ones
+};
+// Without old files: statement, signatures, manifest and the whole chain of blocks. With them also
+// that they are right, and the update is decoded without writing it.
+Result<VerifyReport> verify(const VerifyOptions& options);
+
+// Fills `data` with the next bytes of a bundle; 0: its end.
+using InputCallback = std::function<Result<size_t>(std::span<uint8_t> data)>;
+
+struct ApplyOptions {
+  Path bundle;                             // or
+  InputCallback input;                     // a stream; it is not stored
+  std::vector<ComponentFiles> components;  // a single one may be unnamed
+  Device device;
+  Existing existing = Existing::kKeep;
+  // Where to keep what is needed to go on after an interruption; empty: nothing is kept. When the
+  // file exists the update goes on: `input` must begin at the offset that was told, a file is
+  // sought.
+  Path resume;
+  ProgressCallback progress;
+};
+
+enum class Outcome : uint8_t {
+  kDone,
+  kAlreadyNew,   // the old files already equal the new ones, which were made as copies
+  kInterrupted,  // with a resume file: feed the bundle from next_offset and go on
+};
+
+struct ApplyReport {
+  Outcome outcome = Outcome::kDone;
+  uint64_t next_offset = 0;  // of the bundle, when interrupted
+  uint64_t written = 0;      // bytes of new
+  uint32_t workspace_size = 0;
+  std::vector<Digest> signed_by;
+};
+Result<ApplyReport> apply(const ApplyOptions& options);
+
+// --- inspect ------------------------------------------------------------------------------------
+
+struct SignatureFacts {
+  uint16_t algorithm = 0;
+  Digest key_id{};
+  enum class Check : uint8_t {
+    kNotChecked,
+    kValid,
+    kWrong,
+    kUnknownKey
+  } check = Check::kNotChecked;
+};
+
+// What made a part of a new file: by method, or a single tensor.
+struct MethodFacts {
+  std::string method;
+  uint64_t count = 0;        // of tensors and of pieces between them
+  uint64_t new_bytes = 0;    // that they have in the new file
+  uint64_t patch_bytes = 0;  // that they take in the patch
+};
+
+struct TensorFacts {
+  std::string name;
+  std::string role;
+  std::string type;
+  std::string method;
+  uint64_t offset = 0;  // in the new file
+  uint64_t size = 0;
+  uint64_t patch_bytes = 0;
+  std::optional<double> relative_change;  // |new - old| / |old|: how far the weights moved
+  std::optional<double> share_equal;      // of the elements
+};
+
+struct ComponentFacts {
+  std::string name;
+  std::string format;
+  bool whole = false;
+  uint64_t old_size = 0;
+  uint64_t new_size = 0;
+  uint64_t patch_size = 0;
+  Digest old_digest{};
+  Digest new_digest{};
+  std::vector<MethodFacts> methods;  // both empty when no details were given
+  std::vector<TensorFacts> tensors;
+};
+
+// What the update costs the device, in bytes.
+struct ContractFacts {
+  uint64_t workspace = 0;
+  uint64_t flash_written = 0;
+  uint64_t flash_erased = 0;
+  uint64_t old_reads = 0;
+  uint64_t new_reads = 0;
+  std::optional<uint32_t> time_ms;
+  std::optional<uint32_t> energy_mj;
+};
+
+struct InspectOptions {
+  Path bundle;
+  Path details;                          // the sidecar; empty: none
+  std::vector<std::string> public_keys;  // empty: signatures are not checked
+};
+
+// Facts of a bundle as it says them. Nothing but the form, and signatures by given keys, is
+// checked.
+struct InspectReport {
+  uint64_t bundle_size = 0;
+  uint8_t major = 0;
+  uint8_t minor = 0;
+  Digest statement_digest{};
+  uint64_t sequence = 0;
+  uint32_t security_version = 0;
+  std::optional<DeviceClass> device_class;
+  ContractFacts contract;
+  std::vector<std::string> codecs;  // that the device must have
+  uint32_t block_size = 0;
+  uint32_t restart_interval = 0;
+  uint32_t erase_size = 0;
+  uint32_t write_size = 0;
+  std::string version;  // of the new content
+  std::string tool;     // that made the bundle
+  std::vector<std::pair<std::string, std::string>> metadata;
+  std::vector<std::string> compatibility;
+  std::optional<Digest> details_digest;
+  std::vector<SignatureFacts> signatures;
+  std::vector<ComponentFacts> components;
+};
+Result<InspectReport> inspect(const InspectOptions& options);
+
+// --- classic bsdiff patches (BSDIFF40)
+// ------------------------------------------------------------
+
+struct BsdiffFiles {
+  Path old_file;
+  Path new_file;  // read by bsdiff, written by bspatch
+  Path patch;     // written by bsdiff, read by bspatch
+  Existing existing = Existing::kKeep;
+};
+Result<void> bsdiff(const BsdiffFiles& files);
+Result<void> bspatch(const BsdiffFiles& files);
+
+}  // namespace tensorpatch::toolkit

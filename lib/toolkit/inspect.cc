@@ -1,0 +1,154 @@
+// toolkit/inspect.cc: what a bundle says about itself.
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "bundle/bundle_reader.h"
+#include "bundle/details.h"
+#include "toolkit/paths.h"
+#include "toolkit/signing.h"
+
+namespace tensorpatch::toolkit {
+namespace {
+
+std::vector<std::string> codec_names(uint32_t codecs) {
+  constexpr std::pair<uint8_t, std::string_view> kNames[] = {
+      {format::kCodecOperations, "operations"},
+      {format::kCodecValues, "values"},
+      {format::kCodecBytes, "bytes"},
+      {format::kCodecZstd, "zstd"}};
+  std::vector<std::string> names;
+  for (const auto& [codec, name] : kNames) {
+    if ((codecs >> codec & 1) != 0) names.emplace_back(name);
+  }
+  return names;
+}
+
+SignatureFacts signature_facts(const keys::Signature& signature,
+                               const std::vector<keys::PublicKey>& ring, base::Bytes message) {
+  SignatureFacts facts{signature.algorithm, signature.key_id, SignatureFacts::Check::kNotChecked};
+  if (ring.empty()) return facts;
+  const auto known = std::find_if(ring.begin(), ring.end(),
+                                  [&](const auto& key) { return key.id == signature.key_id; });
+  if (known == ring.end()) {
+    facts.check = SignatureFacts::Check::kUnknownKey;
+  } else {
+    facts.check = keys::verify(*known, message, signature) ? SignatureFacts::Check::kValid
+                                                           : SignatureFacts::Check::kWrong;
+  }
+  return facts;
+}
+
+void add_tensor(ComponentFacts& component, const bundle::TensorDetail& tensor) {
+  component.tensors.push_back({tensor.name, tensor.role, tensor.type, tensor.method, tensor.offset,
+                               tensor.size, tensor.patch_bytes, tensor.relative_norm,
+                               tensor.equal_share});
+  auto method =
+      std::find_if(component.methods.begin(), component.methods.end(),
+                   [&](const MethodFacts& facts) { return facts.method == tensor.method; });
+  if (method == component.methods.end()) {
+    method = component.methods.insert(method, {tensor.method, 0, 0, 0});
+  }
+  ++method->count;
+  method->new_bytes += tensor.size;
+  method->patch_bytes += tensor.patch_bytes;
+}
+
+Result<void> add_details(const Path& path, const bundle::Manifest& manifest,
+                         InspectReport& report) {
+  if (!manifest.details_digest) {
+    return fail(TENSORPATCH_E_USAGE, "the bundle was made without details",
+                "`tensorpatch pack --details FILE` writes them");
+  }
+  auto file = base::MappedFile::open(path);
+  if (!file) return tl::unexpected(file.error());
+  auto details = bundle::read_details(file->bytes(), *manifest.details_digest);
+  if (!details) return tl::unexpected(details.error());
+  for (const bundle::TensorDetail& tensor : details->tensors) {
+    if (tensor.component >= report.components.size()) {
+      return fail(TENSORPATCH_E_FORMAT,
+                  quoted(path) + " speaks of a component that does not exist");
+    }
+    add_tensor(report.components[tensor.component], tensor);
+  }
+  return {};
+}
+
+void add_manifest(const bundle::BundleReader& reader, InspectReport& report) {
+  const bundle::Manifest& manifest = reader.manifest();
+  report.version = manifest.version;
+  report.tool = manifest.tool;
+  report.metadata.assign(manifest.meta.begin(), manifest.meta.end());
+  report.compatibility = manifest.compatibility;
+  report.details_digest = manifest.details_digest;
+  const bundle::ResourceContract contract = bundle::contract(reader.statement(), manifest);
+  report.contract = {contract.workspace, contract.flash_written, contract.flash_erased,
+                     contract.old_reads, contract.new_reads,     contract.time_ms,
+                     contract.energy_mj};
+}
+
+void add_statement(const bundle::BundleReader& reader, InspectReport& report) {
+  const bundle::Statement& statement = reader.statement();
+  report.bundle_size = reader.bytes().size();
+  report.major = format::kMajor;
+  report.minor = statement.minor;
+  report.statement_digest = reader.identity();
+  report.sequence = statement.sequence;
+  report.security_version = statement.security_version;
+  if (statement.device_class != bundle::Uuid{}) report.device_class = statement.device_class;
+  report.codecs = codec_names(statement.required_codecs);
+  report.block_size = statement.limits.block_size;
+  report.restart_interval = statement.limits.restart_interval;
+  report.erase_size = statement.limits.erase_size;
+  report.write_size = statement.limits.write_size;
+  for (size_t i = 0; i < statement.components.size(); ++i) {
+    const bundle::Component& component = statement.components[i];
+    const bundle::ManifestComponent& described = reader.manifest().components[i];
+    ComponentFacts facts;
+    facts.name = described.name;
+    facts.format = described.format;
+    facts.whole = (component.flags & format::kComponentWhole) != 0;
+    facts.old_size = component.old_size;
+    facts.new_size = component.new_size;
+    facts.patch_size = component.patch_size;
+    facts.old_digest = component.old_digest;
+    facts.new_digest = component.new_digest;
+    report.components.push_back(std::move(facts));
+  }
+}
+
+}  // namespace
+
+Result<DeviceClass> parse_device_class(std::string_view text) {
+  return bundle::parse_uuid(text);
+}
+
+std::string device_class_text(const DeviceClass& device_class) {
+  return bundle::format_uuid(device_class);
+}
+
+Result<InspectReport> inspect(const InspectOptions& options) {
+  auto file = base::MappedFile::open(options.bundle);
+  if (!file) return tl::unexpected(file.error());
+  auto reader = bundle::BundleReader::open(file->bytes());
+  if (!reader) return tl::unexpected(reader.error());
+  auto ring = parse_ring(options.public_keys);
+  if (!ring) return tl::unexpected(ring.error());
+  InspectReport report;
+  if (reader->manifest().components.size() != reader->statement().components.size()) {
+    return fail(TENSORPATCH_E_FORMAT, "the manifest lists another number of components");
+  }
+  add_statement(*reader, report);
+  add_manifest(*reader, report);
+  const std::vector<uint8_t> message = bundle::dsse_message(reader->statement_bytes());
+  for (const keys::Signature& signature : reader->signatures()) {
+    report.signatures.push_back(signature_facts(signature, *ring, message));
+  }
+  if (!options.details.empty()) {
+    if (auto added = add_details(options.details, reader->manifest(), report); !added) {
+      return tl::unexpected(added.error());
+    }
+  }
+  return report;
+}
+
+}  // namespace tensorpatch::toolkit

@@ -1,0 +1,442 @@
+// toolkit/pack.cc: model files to a signed bundle that has proved that it can be applied.
+//
+// Memory: the inputs and the patches are mapped; the bundle is written twice from them, once into
+// the device library, once to the output.
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cctype>
+#include <chrono>
+#include <cstring>
+
+#include "base/parallel.h"
+#include "bundle/bundle_writer.h"
+#include "bundle/details.h"
+#include "bundle/profile.h"
+#include "delta/delta.h"
+#include "model/model.h"
+#include "toolkit/applier_run.h"
+#include "toolkit/paths.h"
+#include "toolkit/scratch_file.h"
+#include "toolkit/signing.h"
+
+namespace tensorpatch::toolkit {
+namespace {
+
+constexpr size_t kMaxProfileSize = 65536;
+constexpr size_t kMaxNameSize = 32;
+constexpr char kTool[] = "tensorpatch " TENSORPATCH_VERSION;
+
+// Everything that is known of the files before encoding.
+struct Inputs {
+  std::vector<std::string> names;
+  std::vector<base::MappedFile> old_files;
+  std::vector<base::MappedFile> new_files;
+  std::vector<Digest> old_digests;
+  std::vector<Digest> new_digests;
+  std::vector<model::Model> old_models;
+  std::vector<model::Model> new_models;
+};
+
+// A patch stream, mapped, and what the encoder says of it.
+struct Patch {
+  base::MappedFile stream;
+  delta::PatchReport report;
+};
+
+// Passes bytes on until the caller's progress callback has said stop.
+class StoppableSink : public base::Sink {
+ public:
+  StoppableSink(base::Sink& sink, const bool& stopped) : sink_(sink), stopped_(stopped) {}
+  Result<void> write(base::Bytes data) override {
+    if (stopped_) return fail(TENSORPATCH_E_CANCELLED, "stopped before the end");
+    return sink_.write(data);
+  }
+
+ private:
+  base::Sink& sink_;
+  const bool& stopped_;
+};
+
+// Storage that compares what is written with the new files at hand, and reads back from those.
+class CheckStorage : public OldStorage {
+ public:
+  CheckStorage(std::vector<base::Bytes> old_files, std::vector<base::Bytes> new_files)
+      : OldStorage(std::move(old_files)),
+        new_files_(std::move(new_files)),
+        written_(new_files_.size()) {}
+
+  Result<void> write_new(Place place, base::Bytes data) override {
+    const base::Bytes file = new_files_[place.component];
+    uint64_t& written = written_[place.component];
+    if (place.offset != written || data.size() > file.size() - place.offset ||
+        std::memcmp(file.data() + place.offset, data.data(), data.size()) != 0) {
+      return fail(TENSORPATCH_E_SELF_CHECK, "the bundle does not rebuild the new file",
+                  "this is a defect of tensorpatch; please report it with the two files");
+    }
+    written += data.size();
+    return {};
+  }
+
+  Result<void> read_new(Place place, std::span<uint8_t> data) override {
+    if (place.offset + data.size() > written_[place.component]) {
+      return fail(TENSORPATCH_E_SELF_CHECK, "the bundle does not write the whole new file");
+    }
+    std::memcpy(data.data(), new_files_[place.component].data() + place.offset, data.size());
+    return {};
+  }
+
+ private:
+  std::vector<base::Bytes> new_files_;
+  std::vector<uint64_t> written_;
+};
+
+bool is_whole(const ComponentFiles& files) {
+  return files.old_file.empty();
+}
+
+Result<void> check_options(const PackOptions& options) {
+  if (options.components.empty() || options.components.size() > TENSORPATCH_MAX_COMPONENTS) {
+    return fail(TENSORPATCH_E_USAGE, "an update has 1 to 6 components");
+  }
+  Paths paths;
+  for (size_t i = 0; i < options.components.size(); ++i) {
+    const ComponentFiles& files = options.components[i];
+    if (files.name.empty() ? options.components.size() > 1
+                           : !bundle::valid_component_name(files.name)) {
+      return fail(TENSORPATCH_E_USAGE, "'" + files.name + "' cannot be the name of a component",
+                  "1 to 32 of a-z, 0-9, dot, underscore and hyphen; a letter or digit first");
+    }
+    for (size_t j = 0; j < i; ++j) {
+      if (options.components[j].name == files.name) {
+        return fail(TENSORPATCH_E_USAGE, "component '" + files.name + "' is given twice");
+      }
+    }
+    paths.inputs.push_back(files.old_file);
+    paths.inputs.push_back(files.new_file);
+  }
+  paths.outputs = {options.output, options.details};
+  if (auto distinct = check_distinct(paths); !distinct) return distinct;
+  if (auto is_free = check_free(options.output, options.existing); !is_free) return is_free;
+  return options.details.empty() ? Result<void>() : check_free(options.details, options.existing);
+}
+
+Result<Inputs> open_inputs(const PackOptions& options) {
+  Inputs inputs;
+  for (const ComponentFiles& files : options.components) {
+    inputs.names.push_back(files.name.empty() ? component_name_of(files.new_file) : files.name);
+    auto old_file = is_whole(files) ? base::MappedFile() : base::MappedFile::open(files.old_file);
+    if (!old_file) return tl::unexpected(old_file.error());
+    auto new_file = base::MappedFile::open(files.new_file);
+    if (!new_file) return tl::unexpected(new_file.error());
+    inputs.old_files.push_back(std::move(*old_file));
+    inputs.new_files.push_back(std::move(*new_file));
+  }
+  return inputs;
+}
+
+bool has_nothing_to_do(const PackOptions& options, const Inputs& inputs) {
+  for (size_t i = 0; i < options.components.size(); ++i) {
+    if (is_whole(options.components[i]) ||
+        !std::ranges::equal(inputs.old_files[i].bytes(), inputs.new_files[i].bytes())) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Digests and structure of every file, each file by itself.
+void study(Inputs& inputs, unsigned jobs) {
+  const size_t count = inputs.names.size();
+  inputs.old_digests.resize(count);
+  inputs.new_digests.resize(count);
+  inputs.old_models.resize(count);
+  inputs.new_models.resize(count);
+  base::parallel_for(2 * count, jobs, [&](size_t work) {
+    const size_t i = work / 2;
+    const bool is_new = work % 2 != 0;
+    const base::Bytes bytes = (is_new ? inputs.new_files : inputs.old_files)[i].bytes();
+    (is_new ? inputs.new_digests : inputs.old_digests)[i] = bundle::sha256(bytes);
+    (is_new ? inputs.new_models : inputs.old_models)[i] = model::parse(bytes);
+  });
+}
+
+Result<bundle::Profile> load_profile(const PackOptions& options) {
+  const bool is_file = options.profile.find_first_of("./") != std::string::npos;
+  auto profile = bundle::find_profile(options.profile);
+  if (!profile && is_file) {
+    auto text = base::read_small_file(options.profile, kMaxProfileSize);
+    if (!text) return tl::unexpected(text.error());
+    profile = bundle::parse_profile(*text);
+  }
+  if (!profile || !options.memory) return profile;
+  return bundle::lower_workspace(std::move(*profile), *options.memory);
+}
+
+// The patch stream of each component.
+Result<std::vector<Patch>> encode(const PackOptions& options, const Inputs& inputs,
+                                  const bundle::Profile& profile, const PatchLimits& limits) {
+  std::vector<delta::ComponentInput> components;
+  uint64_t total = 0;
+  for (size_t i = 0; i < inputs.names.size(); ++i) {
+    components.push_back({inputs.old_files[i].bytes(), inputs.new_files[i].bytes(),
+                          &inputs.old_models[i], &inputs.new_models[i]});
+    total += inputs.new_files[i].bytes().size();
+  }
+  std::vector<Patch> patches(components.size());
+  uint64_t before = 0;
+  bool stopped = false;
+  delta::PatchOptions patch_options;
+  patch_options.limits = limits;
+  patch_options.codecs = profile.codecs;
+  patch_options.jobs = options.jobs;
+  if (options.progress) {
+    patch_options.progress = [&](uint64_t done, uint64_t) {
+      if (!options.progress({"encoding", before + done, total})) stopped = true;
+    };
+  }
+  for (size_t i = 0; i < components.size(); ++i) {
+    if (components[i].new_bytes.empty()) continue;  // an empty file has an empty patch
+    auto scratch = ScratchFile::create_beside(options.output);
+    if (!scratch) return tl::unexpected(scratch.error());
+    StoppableSink sink(**scratch, stopped);
+    auto report = delta::make_patch(components, i, patch_options, sink);
+    if (!report) return tl::unexpected(report.error());
+    auto stream = (*scratch)->map();
+    if (!stream) return tl::unexpected(stream.error());
+    before += components[i].new_bytes.size();
+    patches[i] = {std::move(*stream), std::move(*report)};
+  }
+  if (stopped) return fail(TENSORPATCH_E_CANCELLED, "stopped before the end");
+  return patches;
+}
+
+std::string_view role_name(model::Role role) {
+  switch (role) {
+    case model::Role::kWeights:
+      return "weights";
+    case model::Role::kBias:
+      return "bias";
+    case model::Role::kScale:
+      return "scale";
+    case model::Role::kZeroPoint:
+      return "zero-point";
+    case model::Role::kOther:
+      break;
+  }
+  return "other";
+}
+
+bundle::Details make_details(const PackOptions& options, const Inputs& inputs,
+                             const std::vector<Patch>& patches) {
+  bundle::Details details;
+  for (size_t i = 0; i < patches.size(); ++i) {
+    for (const delta::SegmentReport& report : patches[i].report.segments) {
+      const model::Segment& segment = inputs.new_models[i].segments[report.segment];
+      const bool has_numbers =
+          segment.type != model::ElementType::kBytes && !is_whole(options.components[i]);
+      bundle::TensorDetail detail;
+      detail.component = static_cast<uint32_t>(i);
+      detail.name = segment.name;
+      detail.role = role_name(segment.role);
+      detail.type = model::element_type_name(segment.type);
+      detail.method = report.method;
+      detail.shape = segment.shape;
+      detail.offset = segment.offset;
+      detail.size = segment.size;
+      detail.patch_bytes = report.patch_bytes;
+      if (has_numbers) detail.relative_norm = report.relative_change;
+      if (has_numbers) detail.equal_share = report.share_equal;
+      detail.new_digest =
+          bundle::sha256(inputs.new_files[i].bytes().subspan(segment.offset, segment.size));
+      details.tensors.push_back(std::move(detail));
+    }
+  }
+  return details;
+}
+
+bundle::Statement make_statement(const PackOptions& options, const Inputs& inputs,
+                                 const PatchLimits& limits, const std::vector<Patch>& patches) {
+  bundle::Statement statement;
+  statement.security_version = options.security_version;
+  statement.sequence = options.sequence;
+  statement.device_class = options.device_class.value_or(DeviceClass{});
+  statement.limits = limits;
+  for (size_t i = 0; i < patches.size(); ++i) {
+    bundle::Component component;
+    component.old_size = inputs.old_files[i].bytes().size();
+    component.new_size = inputs.new_files[i].bytes().size();
+    component.flags = is_whole(options.components[i]) ? uint32_t{format::kComponentWhole} : 0;
+    component.old_digest = inputs.old_digests[i];
+    component.new_digest = inputs.new_digests[i];
+    statement.components.push_back(component);
+    statement.required_codecs |= patches[i].report.required_codecs;
+  }
+  return statement;
+}
+
+bundle::Manifest make_manifest(const PackOptions& options, const Inputs& inputs) {
+  bundle::Manifest manifest;
+  manifest.version = options.version;
+  manifest.tool = kTool;
+  manifest.meta.insert(options.metadata.begin(), options.metadata.end());
+  for (size_t i = 0; i < inputs.names.size(); ++i) {
+    bundle::ManifestComponent component;
+    component.name = inputs.names[i];
+    component.format = model::format_name(inputs.new_models[i].format);
+    manifest.components.push_back(component);
+  }
+  return manifest;
+}
+
+// The device library rebuilds every new file from the bundle, which is not signed yet: a stand-in
+// signature takes the place that a record needs, and counts over this statement only.
+Result<void> self_check(const PackOptions& options, const Inputs& inputs,
+                        const bundle::BundleWriter& writer) {
+  std::vector<base::Bytes> old_files;
+  std::vector<base::Bytes> new_files;
+  for (const auto& file : inputs.old_files) old_files.push_back(file.bytes());
+  for (const auto& file : inputs.new_files) new_files.push_back(file.bytes());
+  CheckStorage storage(old_files, new_files);
+  const std::vector<uint8_t> message = bundle::dsse_message(writer.statement_bytes());
+  const keys::PublicKey key{TENSORPATCH_ED25519, {}, std::vector<uint8_t>(32)};
+  const keys::Signature stand_in{TENSORPATCH_ED25519, key.id, std::vector<uint8_t>(64)};
+  RunOptions run_options;
+  run_options.storage = &storage;
+  run_options.mode = Mode::kWrite;
+  run_options.device.device_class = options.device_class;
+  run_options.ring = {key};
+  run_options.only_message = message;
+  run_options.stage = "checking";
+  run_options.progress = options.progress;
+  ApplierRun run(run_options);
+  auto written = writer.write({&stand_in, 1}, run);
+  Result<bool> done = written ? run.finish() : Result<bool>(tl::unexpected(written.error()));
+  if (done && *done) return {};
+  if (!done && done.error().code == TENSORPATCH_E_CANCELLED) return tl::unexpected(done.error());
+  const std::string reason =
+      done ? "the device library sees nothing to do" : std::move(done.error().message);
+  return fail(TENSORPATCH_E_SELF_CHECK, "the bundle failed its own check: " + reason,
+              "this is a defect of tensorpatch; please report it with the two files");
+}
+
+Result<std::unique_ptr<base::OutputFile>> write_whole(const Path& path, Existing existing,
+                                                      base::Bytes bytes) {
+  auto file = base::OutputFile::create(path, {.replace = existing == Existing::kReplace});
+  if (!file) return file;
+  if (auto written = (*file)->write(bytes); !written) return tl::unexpected(written.error());
+  return file;
+}
+
+PackReport make_report(const PackOptions& options, const Inputs& inputs,
+                       const bundle::BundleWriter& writer) {
+  PackReport report;
+  report.profile = options.profile;
+  report.workspace_size = workspace_size(writer.statement().limits);
+  report.statement_digest = bundle::identity(writer.statement_bytes());
+  for (size_t i = 0; i < inputs.names.size(); ++i) {
+    const bundle::Component& component = writer.statement().components[i];
+    const model::Model& old_model = inputs.old_models[i];
+    const model::Model& new_model = inputs.new_models[i];
+    std::string warning;
+    if (!old_model.warning.empty()) warning = "old: " + old_model.warning;
+    if (!new_model.warning.empty()) {
+      warning += (warning.empty() ? "new: " : "; new: ") + new_model.warning;
+    }
+    report.components.push_back({inputs.names[i], std::string(model::format_name(new_model.format)),
+                                 warning, component.old_size, component.new_size,
+                                 component.patch_size});
+  }
+  return report;
+}
+
+// Signs and lets the files appear.
+Result<void> finish(const PackOptions& options, const std::optional<OpenSigner>& signer,
+                    const bundle::BundleWriter& writer, base::Bytes details, PackReport& report) {
+  std::vector<keys::Signature> signatures;
+  if (signer) {
+    auto signature = signer->sign(bundle::dsse_message(writer.statement_bytes()));
+    if (!signature) return tl::unexpected(signature.error());
+    report.signed_by.push_back(signature->key_id);
+    signatures.push_back(std::move(*signature));
+  }
+  auto file =
+      base::OutputFile::create(options.output, {.replace = options.existing == Existing::kReplace});
+  if (!file) return tl::unexpected(file.error());
+  if (auto written = writer.write(signatures, **file); !written) return written;
+  report.bundle_size = writer.bundle_size(signatures);
+  if (!options.details.empty()) {
+    auto sidecar = write_whole(options.details, options.existing, details);
+    if (!sidecar) return tl::unexpected(sidecar.error());
+    if (auto done = (*sidecar)->commit(); !done) return done;
+  }
+  return (*file)->commit();
+}
+
+}  // namespace
+
+std::string component_name_of(const Path& new_file) {
+  std::string name;
+  for (const char letter : new_file.filename().string()) {
+    const auto byte = static_cast<unsigned char>(letter);
+    const char lower = static_cast<char>(std::tolower(byte));
+    const bool is_first_kind = (lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9');
+    if (is_first_kind || (!name.empty() && (lower == '.' || lower == '_' || lower == '-'))) {
+      name += lower;
+    } else if (!name.empty()) {
+      name += '-';
+    }
+    if (name.size() == kMaxNameSize) break;
+  }
+  return name.empty() ? "model" : name;
+}
+
+Result<PackReport> pack(const PackOptions& options) {
+  if (auto checked = check_options(options); !checked) return tl::unexpected(checked.error());
+  auto inputs = open_inputs(options);
+  if (!inputs) return tl::unexpected(inputs.error());
+  auto profile = load_profile(options);
+  if (!profile) return tl::unexpected(profile.error());
+  std::optional<OpenSigner> signer;  // before the long work: it may ask for a password
+  if (options.signer) {
+    auto opened = OpenSigner::open(*options.signer);
+    if (!opened) return tl::unexpected(opened.error());
+    signer = std::move(*opened);
+  }
+  if (has_nothing_to_do(options, *inputs)) {
+    PackReport report;
+    report.nothing_to_do = true;
+    return report;
+  }
+  uint64_t largest = 0;
+  for (const auto& file : inputs->new_files)
+    largest = std::max<uint64_t>(largest, file.bytes().size());
+  auto limits = bundle::fit_limits(*profile, largest);
+  if (!limits) return tl::unexpected(limits.error());
+  study(*inputs, options.jobs);
+  auto patches = encode(options, *inputs, *profile, *limits);
+  if (!patches) return tl::unexpected(patches.error());
+
+  bundle::Manifest manifest = make_manifest(options, *inputs);
+  std::vector<uint8_t> details;
+  if (!options.details.empty()) {
+    auto bytes = bundle::write_details(make_details(options, *inputs, *patches));
+    if (!bytes) return tl::unexpected(bytes.error());
+    details = std::move(*bytes);
+    manifest.details_digest = bundle::sha256(details);
+  }
+  std::vector<base::Bytes> streams;
+  for (const Patch& patch : *patches) streams.push_back(patch.stream.bytes());
+  auto writer = bundle::BundleWriter::prepare(make_statement(options, *inputs, *limits, *patches),
+                                              manifest, streams);
+  if (!writer) return tl::unexpected(writer.error());
+  if (auto checked = self_check(options, *inputs, *writer); !checked) {
+    return tl::unexpected(checked.error());
+  }
+  PackReport report = make_report(options, *inputs, *writer);
+  if (auto done = finish(options, signer, *writer, details, report); !done) {
+    return tl::unexpected(done.error());
+  }
+  return report;
+}
+
+}  // namespace tensorpatch::toolkit

@@ -1,0 +1,113 @@
+// cmd_apply.cc: `tensorpatch apply`: does what a device does, by the device's own code.
+// SPDX-License-Identifier: Apache-2.0
+#include "command.h"
+
+namespace tensorpatch::cli {
+namespace {
+
+struct Options {
+  CLI::App* command = nullptr;
+  std::vector<std::string> files;
+  ComponentArguments components;
+  std::string output;
+  DeviceArguments device;
+  std::string resume;
+};
+
+// OLD BUNDLE -o NEW, or BUNDLE --component NAME OLD NEW ...
+Result<toolkit::ApplyOptions> apply_options(const Options& options, Terminal& terminal) {
+  toolkit::ApplyOptions apply;
+  if (options.components.empty()) {
+    if (options.files.size() != 2 || options.output.empty()) {
+      return fail(TENSORPATCH_E_USAGE, "apply needs OLD, BUNDLE and -o NEW",
+                  "see `tensorpatch apply --help`");
+    }
+    apply.components.push_back({"", old_path(options.files.front()), options.output});
+  } else {
+    if (options.files.size() != 1 || !options.output.empty()) {
+      return fail(TENSORPATCH_E_USAGE,
+                  "with --component, apply needs BUNDLE and neither OLD nor -o",
+                  "see `tensorpatch apply --help`");
+    }
+    apply.components = component_files(options.components);
+  }
+  if (options.files.back() == "-") {
+    apply.input = [&terminal](std::span<uint8_t> data) { return terminal.read_input(data); };
+  } else {
+    apply.bundle = options.files.back();
+  }
+  auto device = device_of(options.device);
+  if (!device) return tl::unexpected(device.error());
+  apply.device = std::move(*device);
+  apply.existing = existing_of(options.command);
+  apply.resume = options.resume;
+  apply.progress = terminal.progress();
+  return apply;
+}
+
+int interrupted(const Options& options, const toolkit::ApplyReport& report, Terminal& terminal) {
+  const std::string offset = std::to_string(report.next_offset);
+  const int code = terminal.error(
+      {TENSORPATCH_E_INTERRUPTED,
+       "interrupted; feed the bundle from offset " + offset + " to go on",
+       "call again with --resume " + options.resume + "; from a stream: tail -c +" +
+           std::to_string(report.next_offset + 1) + " BUNDLE | tensorpatch apply ... -"});
+  return code;
+}
+
+Result<int> run(const Options& options, Terminal& terminal) {
+  auto apply = apply_options(options, terminal);
+  if (!apply) return tl::unexpected(apply.error());
+  auto report = toolkit::apply(*apply);
+  if (!report) return tl::unexpected(report.error());
+  if (report->outcome == toolkit::Outcome::kInterrupted) {
+    return interrupted(options, *report, terminal);
+  }
+  const bool is_new = report->outcome == toolkit::Outcome::kAlreadyNew;
+  std::string text;
+  Json written = Json::array();
+  for (const toolkit::ComponentFiles& files : apply->components) {
+    text += (text.empty() ? "" : ", ") + files.new_file.string();
+    written.push_back(files.new_file.string());
+  }
+  text += is_new ? ": nothing to do, the old file already is the new one; copied"
+                 : ": " + bytes_text(report->written) + ", digest right";
+  terminal.result(text + "\n", {{"result", is_new ? "already new" : "applied"},
+                                {"new", written},
+                                {"written", report->written},
+                                {"workspace_size", report->workspace_size},
+                                {"signed_by", hex_list(report->signed_by)}});
+  return 0;
+}
+
+}  // namespace
+
+void add_apply(CLI::App& app, Action& action) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = add_command(
+      app, {"apply",
+            "Make the new file from the old one and a bundle, as a device does",
+            {"tensorpatch apply old.tflite update.tpb -o new.tflite --pubkey release.key.pub",
+             "curl -s https://example.com/update.tpb | tensorpatch apply old.tflite - "
+             "-o new.tflite --pubkey release.key.pub --resume update.state",
+             "tensorpatch apply update.tpb --component model old.tflite new.tflite "
+             "--component labels - labels.txt --pubkey release.key.pub"}});
+  options->command = command;
+  command
+      ->add_option("files", options->files,
+                   "The old file (- for none) and the bundle (- for standard input)")
+      ->type_name("[OLD] BUNDLE")
+      ->expected(1, 2)
+      ->required();
+  command->add_option("-o,--output", options->output, "The new file")->type_name("NEW");
+  add_components(command, options->components, "The files of one component; repeatable");
+  add_device_options(command, options->device);
+  command
+      ->add_option("--resume", options->resume,
+                   "Keep what is needed to go on after an interruption in this file, and go on")
+      ->type_name("STATE");
+  add_force(command);
+  on_call(command, action, options, run);
+}
+
+}  // namespace tensorpatch::cli

@@ -1,0 +1,228 @@
+// cmd_inspect.cc: `tensorpatch inspect`: what a bundle says, for people or as JSON.
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdio>
+
+#include "command.h"
+
+namespace tensorpatch::cli {
+namespace {
+
+using Check = toolkit::SignatureFacts::Check;
+
+struct Options {
+  std::string bundle;
+  std::string details;
+  std::vector<std::string> public_keys;
+};
+
+std::string_view check_text(Check check) {
+  switch (check) {
+    case Check::kValid:
+      return "valid";
+    case Check::kWrong:
+      return "WRONG";
+    case Check::kUnknownKey:
+      return "unknown key";
+    case Check::kNotChecked:
+      break;
+  }
+  return "signature not checked";
+}
+
+std::string row(std::string_view name, const std::string& value) {
+  std::string text = "  " + std::string(name);
+  text.resize(std::max<size_t>(text.size() + 1, 24), ' ');
+  return text + value + "\n";
+}
+
+std::string number_text(std::optional<double> value) {
+  if (!value) return "-";
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3g", *value);
+  return text;
+}
+
+std::string component_text(const toolkit::ComponentFacts& component) {
+  std::string text = "component " + component.name + " (" + component.format + ")\n";
+  text +=
+      component.whole
+          ? row("old", "none: a whole file")
+          : row("old", bytes_text(component.old_size) + ", sha256 " + hex(component.old_digest));
+  text += row("new", bytes_text(component.new_size) + ", sha256 " + hex(component.new_digest));
+  text += row("patch", bytes_text(component.patch_size) + ", " +
+                           percent_text(component.patch_size, component.new_size) + " of new");
+  for (const toolkit::MethodFacts& method : component.methods) {
+    text += row(method.method, plural_text(method.count, "segment") + " of " +
+                                   bytes_text(method.new_bytes) + " by " +
+                                   bytes_text(method.patch_bytes));
+  }
+  for (const toolkit::TensorFacts& tensor : component.tensors) {
+    if (tensor.name.empty()) continue;
+    text += "    " + tensor.name + ": " + tensor.type + ", " + bytes_text(tensor.size) + ", " +
+            tensor.method + ", " + bytes_text(tensor.patch_bytes) + ", relative change " +
+            number_text(tensor.relative_change) + ", share equal " +
+            number_text(tensor.share_equal) + "\n";
+  }
+  return text;
+}
+
+std::string contract_text(const toolkit::InspectReport& report) {
+  const toolkit::ContractFacts& contract = report.contract;
+  std::string codecs;
+  for (const std::string& codec : report.codecs) codecs += (codecs.empty() ? "" : ", ") + codec;
+  std::string text = "contract\n" + row("workspace", bytes_text(contract.workspace)) +
+                     row("writes", bytes_text(contract.flash_written)) +
+                     row("erases", bytes_text(contract.flash_erased)) +
+                     row("reads of old", bytes_text(contract.old_reads)) +
+                     row("reads of new", bytes_text(contract.new_reads)) + row("codecs", codecs) +
+                     row("block", bytes_text(report.block_size)) +
+                     row("restart interval", bytes_text(report.restart_interval)) +
+                     row("erase, write size", std::to_string(report.erase_size) + ", " +
+                                                  std::to_string(report.write_size));
+  if (contract.time_ms) text += row("time", std::to_string(*contract.time_ms) + " ms");
+  if (contract.energy_mj) text += row("energy", std::to_string(*contract.energy_mj) + " mJ");
+  return text;
+}
+
+std::string text_of(const Options& options, const toolkit::InspectReport& report) {
+  std::string text = options.bundle + ": bundle of format " + std::to_string(report.major) + "." +
+                     std::to_string(report.minor) + ", " + bytes_text(report.bundle_size) + "\n";
+  text += "statement\n" + row("identity", hex(report.statement_digest)) +
+          row("sequence", std::to_string(report.sequence)) +
+          row("security version", std::to_string(report.security_version)) +
+          row("device class",
+              report.device_class ? toolkit::device_class_text(*report.device_class) : "any");
+  if (!report.version.empty()) text += row("version", report.version);
+  text += row("made by", report.tool);
+  for (const auto& [key, value] : report.metadata) text += row(key, value);
+  for (const std::string& need : report.compatibility) text += row("needs", need);
+  if (report.details_digest) text += row("details", "sha256 " + hex(*report.details_digest));
+  text += "signatures\n";
+  if (report.signatures.empty()) text += "  none: every device refuses this bundle\n";
+  for (const toolkit::SignatureFacts& signature : report.signatures) {
+    text +=
+        "  key " + hex(signature.key_id) + ": " + std::string(check_text(signature.check)) + "\n";
+  }
+  text += contract_text(report);
+  for (const toolkit::ComponentFacts& component : report.components) {
+    text += component_text(component);
+  }
+  return text;
+}
+
+Json component_json(const toolkit::ComponentFacts& component) {
+  Json methods = Json::array();
+  for (const toolkit::MethodFacts& method : component.methods) {
+    methods.push_back({{"method", method.method},
+                       {"count", method.count},
+                       {"new_bytes", method.new_bytes},
+                       {"patch_bytes", method.patch_bytes}});
+  }
+  Json tensors = Json::array();
+  for (const toolkit::TensorFacts& tensor : component.tensors) {
+    Json facts = {{"name", tensor.name},
+                  {"role", tensor.role},
+                  {"type", tensor.type},
+                  {"method", tensor.method},
+                  {"offset", tensor.offset},
+                  {"size", tensor.size},
+                  {"patch_bytes", tensor.patch_bytes}};
+    if (tensor.relative_change) facts["relative_change"] = *tensor.relative_change;
+    if (tensor.share_equal) facts["share_equal"] = *tensor.share_equal;
+    tensors.push_back(std::move(facts));
+  }
+  return {{"name", component.name},
+          {"format", component.format},
+          {"whole", component.whole},
+          {"old_size", component.old_size},
+          {"new_size", component.new_size},
+          {"patch_size", component.patch_size},
+          {"old_sha256", hex(component.old_digest)},
+          {"new_sha256", hex(component.new_digest)},
+          {"methods", methods},
+          {"tensors", tensors}};
+}
+
+Json json_of(const toolkit::InspectReport& report) {
+  Json signatures = Json::array();
+  for (const toolkit::SignatureFacts& signature : report.signatures) {
+    signatures.push_back({{"algorithm", signature.algorithm},
+                          {"key_id", hex(signature.key_id)},
+                          {"check", check_text(signature.check)}});
+  }
+  Json components = Json::array();
+  for (const auto& component : report.components) components.push_back(component_json(component));
+  Json metadata = Json::object();
+  for (const auto& [key, value] : report.metadata) metadata[key] = value;
+  Json json = {{"format", {{"major", report.major}, {"minor", report.minor}}},
+               {"bundle_size", report.bundle_size},
+               {"statement_digest", hex(report.statement_digest)},
+               {"sequence", report.sequence},
+               {"security_version", report.security_version},
+               {"device_class", nullptr},
+               {"version", report.version},
+               {"tool", report.tool},
+               {"metadata", metadata},
+               {"compatibility", report.compatibility},
+               {"details_sha256", nullptr},
+               {"signatures", signatures},
+               {"contract",
+                {{"workspace", report.contract.workspace},
+                 {"flash_written", report.contract.flash_written},
+                 {"flash_erased", report.contract.flash_erased},
+                 {"old_reads", report.contract.old_reads},
+                 {"new_reads", report.contract.new_reads},
+                 {"codecs", report.codecs},
+                 {"block_size", report.block_size},
+                 {"restart_interval", report.restart_interval},
+                 {"erase_size", report.erase_size},
+                 {"write_size", report.write_size}}},
+               {"components", components}};
+  if (report.device_class) json["device_class"] = toolkit::device_class_text(*report.device_class);
+  if (report.details_digest) json["details_sha256"] = hex(*report.details_digest);
+  if (report.contract.time_ms) json["contract"]["time_ms"] = *report.contract.time_ms;
+  if (report.contract.energy_mj) json["contract"]["energy_mj"] = *report.contract.energy_mj;
+  return json;
+}
+
+Result<int> run(const Options& options, Terminal& terminal) {
+  toolkit::InspectOptions inspect;
+  inspect.bundle = options.bundle;
+  inspect.details = options.details;
+  auto keys = read_public_keys(options.public_keys);
+  if (!keys) return tl::unexpected(keys.error());
+  inspect.public_keys = std::move(*keys);
+  auto report = toolkit::inspect(inspect);
+  if (!report) return tl::unexpected(report.error());
+  terminal.result(text_of(options, *report), json_of(*report));
+  for (const toolkit::SignatureFacts& signature : report->signatures) {
+    if (signature.check == Check::kWrong) {
+      return fail(TENSORPATCH_E_SIGNATURE, "a signature by a given key is wrong",
+                  "the bundle was changed after it was signed; do not use it");
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app, Action& action) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command =
+      add_command(app, {"inspect",
+                        "Show what a bundle says: statement, signatures, contract, components",
+                        {"tensorpatch inspect update.tpb",
+                         "tensorpatch inspect update.tpb --pubkey release.key.pub --json",
+                         "tensorpatch inspect update.tpb --details update.details"}});
+  command->add_option("bundle", options->bundle, "The bundle")->type_name("BUNDLE")->required();
+  command
+      ->add_option("--details", options->details,
+                   "The file that pack --details wrote: also show every tensor")
+      ->type_name("FILE");
+  add_repeated(command, "--pubkey", options->public_keys,
+               "Check signatures by this public key; repeatable")
+      ->type_name("FILE");
+  on_call(command, action, options, run);
+}
+
+}  // namespace tensorpatch::cli

@@ -1,0 +1,191 @@
+// cmd_pack.cc: `tensorpatch pack`: old and new model files to one bundle.
+// SPDX-License-Identifier: Apache-2.0
+#include "command.h"
+
+namespace tensorpatch::cli {
+namespace {
+
+struct Options {
+  CLI::App* command = nullptr;
+  std::vector<std::string> files;
+  ComponentArguments components;
+  std::string output;
+  std::string name;
+  std::string key;
+  std::string profile = "linux";
+  std::string memory;
+  uint64_t sequence = 0;
+  uint32_t security_version = 0;
+  std::string device_class;
+  std::string version;
+  std::vector<std::string> metadata;
+  std::string details;
+  unsigned jobs = 0;
+};
+
+// OLD NEW, --full NEW or --component NAME OLD NEW ...
+Result<std::vector<toolkit::ComponentFiles>> files_of(const Options& options) {
+  const bool is_full = options.command->count("--full") != 0;
+  if (!options.components.empty()) {
+    if (options.files.empty() && !is_full && options.name.empty()) {
+      return component_files(options.components);
+    }
+    return fail(TENSORPATCH_E_USAGE, "--component goes with neither OLD and NEW, --full nor --name",
+                "name every file by --component NAME OLD NEW; an OLD of - is none");
+  }
+  const size_t wanted = is_full ? 1 : 2;
+  if (options.files.size() != wanted) {
+    return fail(TENSORPATCH_E_USAGE,
+                is_full ? "--full needs the new file and no other" : "pack needs OLD and NEW",
+                "see `tensorpatch pack --help`");
+  }
+  return std::vector<toolkit::ComponentFiles>{
+      {options.name, is_full ? toolkit::Path() : old_path(options.files.front()),
+       options.files.back()}};
+}
+
+Result<toolkit::PackOptions> pack_options(const Options& options, Terminal& terminal) {
+  toolkit::PackOptions pack;
+  auto files = files_of(options);
+  if (!files) return tl::unexpected(files.error());
+  pack.components = *files;
+  pack.output = options.output;
+  pack.existing = existing_of(options.command);
+  pack.profile = options.profile;
+  pack.sequence = options.sequence;
+  pack.security_version = options.security_version;
+  pack.version = options.version;
+  pack.details = options.details;
+  pack.jobs = options.jobs;
+  pack.progress = terminal.progress();
+  if (!options.memory.empty()) {
+    auto memory = parse_size({"--memory", options.memory});
+    if (!memory) return tl::unexpected(memory.error());
+    pack.memory = *memory;
+  }
+  if (!options.device_class.empty()) {
+    auto device_class = toolkit::parse_device_class(options.device_class);
+    if (!device_class) return tl::unexpected(device_class.error());
+    pack.device_class = *device_class;
+  }
+  for (const std::string& pair : options.metadata) {
+    const size_t equals = pair.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return fail(TENSORPATCH_E_USAGE, "--meta: '" + pair + "' is not of the form key=value");
+    }
+    pack.metadata.emplace_back(pair.substr(0, equals), pair.substr(equals + 1));
+  }
+  if (!options.key.empty()) {
+    auto signer = key_signer(options.key, terminal);
+    if (!signer) return tl::unexpected(signer.error());
+    pack.signer = std::move(*signer);
+  }
+  return pack;
+}
+
+void show(const Options& options, const toolkit::PackReport& report, Terminal& terminal) {
+  uint64_t new_size = 0;
+  Json components = Json::array();
+  for (const toolkit::PackedComponent& component : report.components) {
+    if (!component.warning.empty()) {
+      terminal.warning(component.name + " is taken as raw bytes: " + component.warning);
+    }
+    new_size += component.new_size;
+    components.push_back({{"name", component.name},
+                          {"format", component.format},
+                          {"old_size", component.old_size},
+                          {"new_size", component.new_size},
+                          {"patch_size", component.patch_size},
+                          {"warning", component.warning}});
+  }
+  std::string text = options.output + ": " + bytes_text(report.bundle_size) + ", " +
+                     percent_text(report.bundle_size, new_size) + " of the new " +
+                     bytes_text(new_size) + "; the device needs a workspace of " +
+                     bytes_text(report.workspace_size) + "\n";
+  text +=
+      report.signed_by.empty()
+          ? "not signed: every device refuses it until `tensorpatch sign` has added a signature\n"
+          : "signed by " + hex(report.signed_by.front()) + "\n";
+  terminal.result(text, {{"result", "packed"},
+                         {"bundle", options.output},
+                         {"bundle_size", report.bundle_size},
+                         {"workspace_size", report.workspace_size},
+                         {"profile", report.profile},
+                         {"statement_digest", hex(report.statement_digest)},
+                         {"signed_by", hex_list(report.signed_by)},
+                         {"components", components}});
+}
+
+Result<int> run(const Options& options, Terminal& terminal) {
+  auto pack = pack_options(options, terminal);
+  if (!pack) return tl::unexpected(pack.error());
+  auto report = toolkit::pack(*pack);
+  if (!report) return tl::unexpected(report.error());
+  if (report->nothing_to_do) {
+    terminal.result("nothing to do: old and new are equal; no bundle was made\n",
+                    {{"result", "nothing to do"}});
+  } else {
+    show(options, *report, terminal);
+  }
+  return 0;
+}
+
+void add_options(CLI::App* command, Options& options) {
+  command->add_option("files", options.files, "The old file (- for none) and the new file")
+      ->type_name("OLD NEW")
+      ->expected(0, 2);
+  add_switch(command, "--full", "Make a whole-file bundle: give only the new file");
+  add_components(command, options.components,
+                 "One file of an update of several (up to 6); an OLD of - is none; repeatable");
+  command->add_option("-o,--output", options.output, "The bundle to make")
+      ->type_name("FILE")
+      ->required();
+  command->add_option("--name", options.name, "The component's name, else made from NEW's")
+      ->type_name("NAME");
+  command
+      ->add_option("--key", options.key,
+                   "Sign with this private key: a file, env:NAME, or - for standard input")
+      ->type_name("KEY");
+  command
+      ->add_option("--profile", options.profile,
+                   "linux, mcu-256k, mcu-64k, mcu-16k, mcu-8k, or a file")
+      ->capture_default_str()
+      ->type_name("NAME|FILE");
+  command
+      ->add_option("--memory", options.memory,
+                   "Most memory for the device's workspace (bytes, or with K, M, G)")
+      ->type_name("SIZE");
+  command->add_option("--sequence", options.sequence, "Order of updates; devices refuse lower ones")
+      ->type_name("N");
+  command
+      ->add_option("--security-version", options.security_version,
+                   "Raised when older content must never come back")
+      ->type_name("N");
+  command->add_option("--device-class", options.device_class, "Only for devices of this class")
+      ->type_name("UUID");
+  command->add_option("--version", options.version, "Version of the new content, for people")
+      ->type_name("TEXT");
+  add_repeated(command, "--meta", options.metadata, "A fact for people, key=value; repeatable")
+      ->type_name("KEY=VALUE");
+  command->add_option("--details", options.details, "Also write what became of every tensor")
+      ->type_name("FILE");
+  command->add_option("--jobs", options.jobs, "Threads; 0: one a processor")->type_name("N");
+  add_force(command);
+}
+
+}  // namespace
+
+void add_pack(CLI::App& app, Action& action) {
+  auto options = std::make_shared<Options>();
+  options->command = add_command(
+      app, {"pack",
+            "Make the update from an old to a new model file",
+            {"tensorpatch pack old.tflite new.tflite -o update.tpb --key release.key",
+             "tensorpatch pack old.onnx new.onnx -o update.tpb --profile mcu-64k --sequence 7",
+             "tensorpatch pack --component model old.tflite new.tflite "
+             "--component labels - labels.txt -o update.tpb --key release.key"}});
+  add_options(options->command, *options);
+  on_call(options->command, action, options, run);
+}
+
+}  // namespace tensorpatch::cli
