@@ -1,4 +1,5 @@
-// fuzz_bundle.cc: the bundle reader on any bytes, and on bytes whose sums are made right first.
+// fuzz_bundle.cc: the bundle reader on any bytes, and on any bytes in place of its signatures,
+// manifest and blocks.
 //
 // What opens must write again with the same bytes, and must not be called signed.
 // SPDX-License-Identifier: Apache-2.0
@@ -14,8 +15,6 @@
 
 namespace tensorpatch {
 namespace {
-
-namespace at = format::header;
 
 void require(bool ok) {
   if (!ok) std::abort();
@@ -45,30 +44,38 @@ void check(base::Bytes input) {
   (void)bundle::contract(reader->statement(), reader->manifest());
 }
 
-// Puts right what random bytes cannot hit: magic, workspace size, manifest digest.
-void repair(std::vector<uint8_t>& bytes) {
-  if (bytes.size() < format::kPrefixSize + at::kSize) return;
+// A bundle of one component around the input: the first two bytes say how long its signatures and
+// its manifest are, then come these two and the blocks. What random bytes cannot hit is right.
+std::vector<uint8_t> wrap(base::Bytes input) {
+  constexpr size_t kSizes = 2;
+  if (input.size() < kSizes) return {};
+  const base::Bytes rest = input.subspan(kSizes);
+  const size_t signatures_size = std::min<size_t>(input[0], rest.size());
+  const size_t manifest_size = std::min<size_t>(input[1] * 4u, rest.size() - signatures_size);
+  const base::Bytes manifest = rest.subspan(signatures_size, manifest_size);
+
+  bundle::Statement statement;
+  statement.limits = {512, 4096, 1024, 64, 10, 1, 0, 8, 6, 0};
+  statement.manifest_size = static_cast<uint32_t>(std::max<size_t>(manifest_size, 1));
+  statement.manifest_digest = bundle::sha256(manifest);
+  bundle::Component component;
+  component.patch_size = rest.size() - signatures_size - manifest_size;
+  component.new_size = component.patch_size;
+  if (component.patch_size != 0) component.first_block = bundle::sha256(rest);
+  statement.components = {component};
+  const auto statement_bytes = bundle::write_statement(statement);
+  require(statement_bytes.has_value());
+
+  std::vector<uint8_t> bytes(format::kPrefixSize);
   std::copy(std::begin(format::kMagic), std::end(format::kMagic), bytes.begin());
-  uint8_t* header = bytes.data() + format::kPrefixSize;
-  const PatchLimits limits = {512, 4096, 1024, 64, 10, 1, 0, 8, 6, 0};
-  wire::write_u32(header + at::kBlockSize, limits.block_size);
-  wire::write_u32(header + at::kRestartInterval, limits.restart_interval);
-  wire::write_u32(header + at::kEraseSize, limits.erase_size);
-  wire::write_u32(header + at::kWriteSize, limits.write_size);
-  header[at::kHistoryLog2] = limits.history_log2;
-  header[at::kValueSlots] = limits.value_slots;
-  header[at::kValueLevel] = limits.value_level;
-  header[at::kByteCellsLog2] = limits.byte_cells_log2;
-  header[at::kMatchLog2] = limits.match_log2;
-  header[at::kZstdWindowLog2] = limits.zstd_window_log2;
-  wire::write_u32(header + at::kWorkspaceSize, workspace_size(limits));
-  const size_t manifest_at = format::kPrefixSize +
-                             wire::read_u16(&bytes[format::kPrefixStatementSize]) +
-                             wire::read_u16(&bytes[format::kPrefixSignaturesSize]);
-  const size_t manifest_size = wire::read_u32(header + at::kManifestSize);
-  if (manifest_at > bytes.size() || manifest_size > bytes.size() - manifest_at) return;
-  const auto digest = bundle::sha256(base::Bytes(bytes).subspan(manifest_at, manifest_size));
-  std::copy(digest.begin(), digest.end(), header + at::kManifestDigest);
+  bytes[format::kPrefixMajor] = format::kMajor;
+  bytes[format::kPrefixMinor] = format::kMinor;
+  wire::write_u16(&bytes[format::kPrefixStatementSize],
+                  static_cast<uint16_t>(statement_bytes->size()));
+  wire::write_u16(&bytes[format::kPrefixSignaturesSize], static_cast<uint16_t>(signatures_size));
+  bytes.insert(bytes.end(), statement_bytes->begin(), statement_bytes->end());
+  bytes.insert(bytes.end(), rest.begin(), rest.end());
+  return bytes;
 }
 
 }  // namespace
@@ -78,9 +85,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace tensorpatch;
   const base::Bytes input(data, size);
   check(input);
-  std::vector<uint8_t> repaired(input.begin(), input.end());
-  repair(repaired);
-  check(repaired);
+  check(wrap(input));
   if (const auto manifest = bundle::read_manifest(input)) {
     require(bundle::write_manifest(*manifest).has_value());
   }
