@@ -16,12 +16,42 @@ bool begin_bytes(PatchDecoder* d) {
     if (limits.match_log2 != 0) memset(d->matches, 0, sizeof(uint32_t) << limits.match_log2);
     d->bytes_ready = 1;
   }
-  d->byte_state->element = 0;
-  d->byte_state->match_length = 0;
+  byte_state_begin(*d->byte_state, d->operation.old.offset);
   return true;
 }
 
-Step step_bytes(PatchDecoder* d) {
+// Old through a window that moves along: decoder->old_buffer holds old_filled bytes up to old_next.
+class OldWindow {
+ public:
+  explicit OldWindow(PatchDecoder* d)
+      : d_(d), size_(d->job.old_sizes[d->operation.old.component]) {}
+
+  int at(uint64_t offset) {
+    if (offset >= size_) return -1;
+    const uint64_t begin = d_->old_next - d_->old_filled;
+    if (offset < begin || offset >= d_->old_next) {
+      if (!move_to(offset)) return -1;
+      return d_->old_buffer[offset - (d_->old_next - d_->old_filled)];
+    }
+    return d_->old_buffer[offset - begin];
+  }
+
+ private:
+  // A quarter of the buffer is kept before the offset, for pointers that look back.
+  bool move_to(uint64_t offset) {
+    const uint32_t capacity = decoder_old_buffer_size(d_);
+    const uint64_t begin = offset < capacity / 4 ? 0 : offset - capacity / 4;
+    const uint64_t left = size_ - begin;
+    const auto wanted = left < capacity ? static_cast<uint32_t>(left) : capacity;
+    return decoder_read_old(d_, begin, wanted);
+  }
+
+  PatchDecoder* d_;
+  uint64_t size_;
+};
+
+template <class Old>
+Step run(PatchDecoder* d, Old& old) {
   const ByteModel<RangeDecoder>::Tables tables = {d->byte_cells, d->job.limits.byte_cells_log2,
                                                   d->matches, d->job.limits.match_log2};
   ByteModel<RangeDecoder> model(d->range, *d->byte_state, tables);
@@ -30,10 +60,22 @@ Step step_bytes(PatchDecoder* d) {
     if (decoder_output_room(d) == 0) return Step::kOutput;
     if (!decoder_can_step(d)) return Step::kInput;
     const History history = decoder_history(d);
-    d->ring[d->position & history.mask] = model.code_byte(history, shape, 0);
+    d->ring[d->position & history.mask] = model.code_byte(history, shape, old, 0);
+    if (d->status != TENSORPATCH_OK) return Step::kFailed;
     decoder_advance(d, 1);
   }
   return Step::kDone;
+}
+
+Step step_bytes(PatchDecoder* d) {
+  if (d->operation.intra != 0) {
+    NoOld none;
+    return run(d, none);
+  }
+  OldWindow window(d);
+  const Step step = run(d, window);
+  if (step == Step::kDone) d->operations->old.offset = d->byte_state->old_at;
+  return step;
 }
 
 }  // namespace

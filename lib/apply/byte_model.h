@@ -1,4 +1,11 @@
-// byte_model.h: how literal bytes are coded: graphs, metadata, text, and what no other coder fits.
+// byte_model.h: how bytes without a type are coded: graphs, metadata, text, and what no other coder
+// fits.
+//
+// With old, each byte is first compared with the one that a pointer into old expects; a flag in
+// context of how well the pointer did says whether they are equal. After a mismatch the pointer
+// looks for the last four bytes of new within kResyncReach bytes of its place in old, so that it
+// survives small insertions and deletions without a new operation. Bytes that differ, and all bytes
+// without old, are literals:
 //
 // Context mixing of the bytes before: orders 0, 1, 2 and 4, the byte one row before, and a match
 // model that follows the last place where the same four bytes stood. `width` and `stride` make the
@@ -36,16 +43,32 @@ struct ByteShape {
 
 inline constexpr unsigned kByteInputs = 6;
 inline constexpr unsigned kMatchCells = 32;
+inline constexpr unsigned kSameCells = 64;
+inline constexpr uint32_t kResyncReach = 64;     // farthest that a pointer into old moves at once
+inline constexpr uint32_t kResyncLength = 4;     // equal bytes that it needs
+inline constexpr uint32_t kResyncPatience = 32;  // bytes after a mismatch in which it looks
+
+// What a literal run uses for old: nothing.
+struct NoOld {
+  int at(uint64_t /*offset*/) { return -1; }
+};
 
 struct ByteState {
-  uint32_t match_at;      // position that the match model follows, 0 when none
-  uint32_t match_length;  // bytes matched so far
-  uint32_t element;       // position within the literal run, for width
+  alignas(8) uint64_t old_at;  // pointer into old
+  uint32_t old_run;            // equal bytes since the last mismatch
+  uint32_t old_search;         // bytes for which the pointer still looks for a better place
+  uint32_t match_at;           // position that the match model follows, 0 when none
+  uint32_t match_length;       // bytes matched so far
+  uint32_t element;            // position within the literal run, for width
   MixWeight weights[16][kByteInputs];
   Cell match_cells[kMatchCells];
+  Cell same_cells[kSameCells];
 };
 
 inline void byte_state_reset(ByteState& state) {
+  state.old_at = 0;
+  state.old_run = 0;
+  state.old_search = 0;
   state.match_at = 0;
   state.match_length = 0;
   state.element = 0;
@@ -53,6 +76,16 @@ inline void byte_state_reset(ByteState& state) {
     for (MixWeight& weight : set) weight = mix_start(3);
   }
   for (Cell& cell : state.match_cells) cell = kCellStart;
+  for (Cell& cell : state.same_cells) cell = kCellStart;
+}
+
+// Begins the bytes of an operation.
+inline void byte_state_begin(ByteState& state, uint64_t old_offset) {
+  state.match_length = 0;
+  state.element = 0;
+  state.old_at = old_offset;
+  state.old_run = 0;
+  state.old_search = 0;
 }
 
 template <class Coder>
@@ -68,11 +101,36 @@ class ByteModel {
   ByteModel(Coder& coder, ByteState& state, const Tables& tables)
       : coder_(coder), s_(state), t_(tables) {}
 
-  uint8_t code_byte(const History& history, const ByteShape& shape, uint8_t value) {
+  template <class Old>
+  uint8_t code_byte(const History& history, const ByteShape& shape, Old& old, uint8_t value) {
+    const int expected = old.at(s_.old_at);
+    if (expected < 0) {
+      ++s_.old_at;
+      return code_literal(history, shape, expected, value);
+    }
+    const unsigned same = code_same(history, shape, static_cast<uint32_t>(expected),
+                                    static_cast<unsigned>(expected) == value);
+    ++s_.old_at;
+    uint8_t coded = static_cast<uint8_t>(expected);
+    if (same != 0) {
+      ++s_.old_run;
+      ++s_.element;
+      s_.match_length = 0;
+    } else {
+      coded = code_literal(history, shape, expected, value);
+      s_.old_run = 0;
+      s_.old_search = kResyncPatience;
+    }
+    if (s_.old_search != 0) resync(history, old, coded);
+    return coded;
+  }
+
+ private:
+  uint8_t code_literal(const History& history, const ByteShape& shape, int old, uint8_t value) {
     uint32_t slots[kByteInputs];
-    make_slots(history, shape, slots);
+    make_slots(history, shape, old, slots);
     const int expected = find_match(history);
-    const unsigned set = weight_set(expected);
+    const unsigned set = expected >= 0 ? weight_set() : old >= 0 ? 10 : 0;
     uint32_t node = 1;
     int still = expected;
     for (unsigned i = 8; i-- > 0;) {
@@ -88,14 +146,51 @@ class ByteModel {
     return coded;
   }
 
- private:
   static uint32_t mix_hash(uint32_t a, uint32_t b) {
     uint32_t h = a * 0x9E3779B1u ^ (b + 0x7F4A7C15u) * 0x85EBCA6Bu;
     h ^= h >> 15;
     return h * 0x2C1B3C6Du;
   }
 
-  void make_slots(const History& history, const ByteShape& shape, uint32_t* slots) const {
+  // Whether the byte is the expected one of old.
+  unsigned code_same(const History& history, const ByteShape& shape, uint32_t expected,
+                     unsigned same) {
+    const uint32_t run = s_.old_run < 16 ? s_.old_run : s_.old_run < 32 ? 16 : 17;
+    Cell& direct = s_.same_cells[run * 3 + (s_.old_search == 0 ? 0 : s_.old_search > 24 ? 2 : 1)];
+    if (t_.cells_log2 < 10) return code_bit(coder_, direct, same);
+    const uint32_t phase = s_.element & ((1u << shape.width_log2) - 1);
+    const uint32_t near = run < 3 ? run : 3;
+    Cell* const mixed[3] = {&direct, &cell(mix_hash(expected << 8 | history.back(1), 5 + near), 0),
+                            &cell(mix_hash(phase << 8 | expected, 9 + near), 0)};
+    return code_mixed(coder_, mixed, s_.weights[12 + near], same);
+  }
+
+  // Looks for the last bytes of new, `coded` the newest, around the pointer in old; nearest first.
+  template <class Old>
+  void resync(const History& history, Old& old, uint8_t coded) {
+    --s_.old_search;
+    const uint8_t last[kResyncLength] = {coded, history.back(1), history.back(2), history.back(3)};
+    const auto fits = [&](uint64_t at) {
+      for (uint32_t i = 0; i < kResyncLength; ++i) {
+        if (at < i + 1 || old.at(at - i - 1) != last[i]) return false;
+      }
+      return true;
+    };
+    if (s_.old_run >= kResyncLength) {
+      s_.old_search = 0;
+      return;
+    }
+    if (fits(s_.old_at)) return;
+    for (uint32_t distance = 1; distance <= kResyncReach; ++distance) {
+      const bool ahead = fits(s_.old_at + distance);
+      if (!ahead && (s_.old_at < distance || !fits(s_.old_at - distance))) continue;
+      s_.old_at = ahead ? s_.old_at + distance : s_.old_at - distance;
+      s_.old_run = 0;
+      return;
+    }
+  }
+
+  void make_slots(const History& history, const ByteShape& shape, int old, uint32_t* slots) const {
     const uint32_t phase = s_.element & ((1u << shape.width_log2) - 1);
     const uint32_t b1 = history.back(1), b2 = history.back(2);
     const uint32_t b3 = history.back(3), b4 = history.back(4);
@@ -106,7 +201,8 @@ class ByteModel {
     slots[1] = mix_hash(phase << 8 | b1, 1);
     slots[2] = mix_hash(order2, 2 | phase << 4);
     slots[3] = mix_hash(order2 | b3 << 16 | b4 << 24, 3);
-    slots[4] = mix_hash(phase << 16 | above << 8 | (phase != 0 ? b1 : above), 4);
+    slots[4] = old >= 0 ? mix_hash(static_cast<uint32_t>(old) << 8 | phase, 13)
+                        : mix_hash(phase << 16 | above << 8 | (phase != 0 ? b1 : above), 4);
     slots[5] = 0;
   }
 
@@ -125,7 +221,7 @@ class ByteModel {
     if (expected < 0) {
       Cell* const mixed[5] = {&cell(slots[0], node), &cell(slots[1], node), &cell(slots[2], node),
                               &cell(slots[3], node), &cell(slots[4], node)};
-      return code_mixed(coder_, mixed, s_.weights[0], bit);
+      return code_mixed(coder_, mixed, s_.weights[set == 10 ? 10 : 0], bit);
     }
     const unsigned predicted = static_cast<unsigned>(expected) >> i & 1;
     const unsigned length = s_.match_length < 15 ? s_.match_length : 15;
@@ -157,10 +253,7 @@ class ByteModel {
     return history.back(distance);
   }
 
-  unsigned weight_set(int expected) const {
-    if (expected < 0) return 0;
-    return 1 + (s_.match_length < 32 ? s_.match_length / 4 : 8);
-  }
+  unsigned weight_set() const { return 1 + (s_.match_length < 32 ? s_.match_length / 4 : 8); }
 
   uint32_t match_key(const History& history) const {
     const uint32_t last = history.back(1) | static_cast<uint32_t>(history.back(2)) << 8 |

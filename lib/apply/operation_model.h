@@ -14,7 +14,7 @@ namespace tensorpatch {
 enum class OperationKind : uint8_t {
   kCopy = 0,    // bytes of old
   kValues = 1,  // typed values: residuals against old, or intra
-  kBytes = 2,   // literal bytes
+  kBytes = 2,   // bytes: against old with a pointer that finds its way, or literal
 };
 
 // Where in old an operation reads.
@@ -30,7 +30,8 @@ struct Operation {
   // Values.
   ValueType type = ValueType::kInt8;
   uint8_t slot = 0;
-  uint8_t fresh = 0;       // 1: the slot is reset before
+  uint8_t fresh = 0;  // 1: the slot is reset before
+  // Values and bytes.
   uint8_t intra = 0;       // 1: no old
   uint32_t row_bytes = 0;  // intra: distance of the value above; bytes: stride. 0: none
   // Bytes.
@@ -38,8 +39,7 @@ struct Operation {
 };
 
 inline bool operation_reads_old(const Operation& operation) {
-  return operation.kind == OperationKind::kCopy ||
-         (operation.kind == OperationKind::kValues && operation.intra == 0);
+  return operation.kind == OperationKind::kCopy || operation.intra == 0;
 }
 
 // Adaptive code of a number below 2^62: the length in bits by a tree, one modelled bit, the rest
@@ -118,9 +118,14 @@ class OperationCoder {
     while (length < 63 && value >> length != 0) ++length;
     length = code_tree(coder_, model.length, 6, length);
     if (length < 2) return length;
-    unsigned rest = length - 2;
-    uint64_t result =
-        2 | code_bit(coder_, model.top[length], static_cast<unsigned>(value >> rest & 1));
+    unsigned rest = length - 1;
+    uint64_t result = 1;
+    for (unsigned i = 0; i < 2 && rest > 0 && length < 16; ++i) {
+      --rest;
+      const auto node = i == 0 ? 1u : 2u | static_cast<unsigned>(result & 1);
+      result = result << 1 | code_bit(coder_, model.top[length * 4 + node],
+                                      static_cast<unsigned>(value >> rest & 1));
+    }
     while (rest > 0) {
       const unsigned part = rest < 12 ? rest : 12;
       rest -= part;
@@ -169,13 +174,15 @@ class OperationCoder {
 
   void bytes(const Operation& operation, Operation& coded) {
     const Operation& last = m_.last_bytes;
-    const unsigned differs =
-        operation.width_log2 != last.width_log2 || operation.row_bytes != last.row_bytes;
+    const unsigned differs = operation.width_log2 != last.width_log2 ||
+                             operation.intra != last.intra || operation.row_bytes != last.row_bytes;
     if (code_bit(coder_, m_.parameters[3][3], differs) == 0) {
       coded.width_log2 = last.width_log2;
+      coded.intra = last.intra;
       coded.row_bytes = last.row_bytes;
       return;
     }
+    coded.intra = static_cast<uint8_t>(code_bit(coder_, m_.parameters[3][4], operation.intra));
     coded.width_log2 = static_cast<uint8_t>(field(2, 2, operation.width_log2));
     coded.row_bytes = row_bytes(operation.row_bytes);
   }

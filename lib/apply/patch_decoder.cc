@@ -174,6 +174,7 @@ bool old_place_valid(const PatchDecoder* d) {
   if (!operation_reads_old(op)) return true;
   if (op.old.component >= d->job.component_count) return false;
   const uint64_t size = d->job.old_sizes[op.old.component];
+  if (op.kind == OperationKind::kBytes) return op.old.offset <= size;  // checked byte by byte
   return op.size <= size && op.old.offset <= size - op.size;
 }
 
@@ -388,24 +389,31 @@ void decoder_advance(PatchDecoder* decoder, uint32_t size) {
   decoder->budget -= size < decoder->budget ? size : decoder->budget;
 }
 
-bool decoder_need_old(PatchDecoder* decoder, uint32_t size) {
-  PatchDecoder* d = decoder;
-  uint32_t kept = d->old_filled - d->old_used;
-  if (kept >= size) return true;
-  memmove(d->old_buffer, d->old_buffer + d->old_used, kept);
-  const uint64_t behind = d->operation.old.offset + d->operation.size - d->old_next;
-  const uint32_t space = old_buffer_size(d->job.limits) - kept;
-  const uint32_t wanted = behind < space ? static_cast<uint32_t>(behind) : space;
-  const tensorpatch_ports* ports = d->job.ports;
-  if (ports->read_old(ports->context, d->operation.old.component, d->old_next, d->old_buffer + kept,
-                      wanted) != 0) {
-    failed(d, TENSORPATCH_E_READ_OLD);
+uint32_t decoder_old_buffer_size(const PatchDecoder* decoder) {
+  return old_buffer_size(decoder->job.limits);
+}
+
+bool decoder_read_old(PatchDecoder* decoder, uint64_t offset, uint32_t size) {
+  const tensorpatch_ports* ports = decoder->job.ports;
+  if (ports->read_old(ports->context, decoder->operation.old.component, offset,
+                      decoder->old_buffer, size) != 0) {
+    failed(decoder, TENSORPATCH_E_READ_OLD);
     return false;
   }
-  d->old_next += wanted;
-  d->old_used = 0;
-  d->old_filled = kept + wanted;
+  decoder->old_next = offset + size;
+  decoder->old_used = 0;
+  decoder->old_filled = size;
   return true;
+}
+
+bool decoder_need_old(PatchDecoder* decoder, uint32_t size) {
+  PatchDecoder* d = decoder;
+  if (d->old_filled - d->old_used >= size) return true;
+  // A few bytes of the next value may be in the buffer: they are read again.
+  const uint64_t begin = d->old_next - (d->old_filled - d->old_used);
+  const uint64_t behind = d->operation.old.offset + d->operation.size - begin;
+  const uint32_t space = old_buffer_size(d->job.limits);
+  return decoder_read_old(d, begin, behind < space ? static_cast<uint32_t>(behind) : space);
 }
 
 }  // namespace tensorpatch

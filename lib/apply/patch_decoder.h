@@ -132,6 +132,10 @@ inline tensorpatch_status patch_decoder_status(const PatchDecoder* decoder) {
 uint32_t decoder_output_room(const PatchDecoder* decoder);
 // For codecs: says that `size` bytes were put into the ring at position.
 void decoder_advance(PatchDecoder* decoder, uint32_t size);
+// For codecs: bytes that old_buffer can hold.
+uint32_t decoder_old_buffer_size(const PatchDecoder* decoder);
+// For codecs: fills old_buffer with [offset, offset + size) of the operation's old; false: failed.
+bool decoder_read_old(PatchDecoder* decoder, uint64_t offset, uint32_t size);
 // For codecs: makes at least `size` (<= 8) bytes of old available at old_buffer + old_used; false:
 // failed.
 bool decoder_need_old(PatchDecoder* decoder, uint32_t size);

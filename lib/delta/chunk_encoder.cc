@@ -73,10 +73,17 @@ void ChunkEncoder::encode(Operation operation, uint64_t new_offset) {
   } else if (operation.kind == OperationKind::kBytes) {
     used_codecs_ |= 1u << format::kCodecBytes;
     if (byte_tables_ == nullptr) byte_tables_ = std::make_unique<ByteTables>(limits_);
-    byte_tables_->state.element = 0;
-    byte_tables_->state.match_length = 0;
-    code_bytes(encoder_, *byte_tables_, view_, {operation.width_log2, operation.row_bytes},
-               new_offset, operation.size);
+    const ByteShape shape{operation.width_log2, operation.row_bytes};
+    const Interval range{new_offset, new_offset + operation.size};
+    byte_state_begin(byte_tables_->state, operation.old.offset);
+    if (operation.intra != 0) {
+      NoOld none;
+      code_bytes(encoder_, *byte_tables_, view_, shape, none, range);
+    } else {
+      OldBytes old{components_[operation.old.component].old_bytes};
+      code_bytes(encoder_, *byte_tables_, view_, shape, old, range);
+      operations_.old.offset = byte_tables_->state.old_at;
+    }
   }
 }
 

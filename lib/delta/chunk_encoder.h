@@ -52,6 +52,12 @@ class ByteTables {
   ByteModel<CostCounter>::Tables tables_;
 };
 
+// A range of offsets in the new file.
+struct Interval {
+  uint64_t begin = 0;
+  uint64_t end = 0;
+};
+
 inline uint32_t load_value(const uint8_t* p, unsigned size) {
   uint32_t value = 0;
   for (unsigned i = 0; i < size; ++i) value |= static_cast<uint32_t>(p[i]) << (8 * i);
@@ -121,13 +127,20 @@ void code_values(Coder& coder, ValueSlot& slot, const NewView& view, const Value
   }
 }
 
-template <class Coder>
+// Old as the bytes codec asks for it.
+struct OldBytes {
+  base::Bytes bytes;
+  int at(uint64_t offset) const { return offset < bytes.size() ? bytes[offset] : -1; }
+};
+
+// Codes [new_offset, new_offset + size) as bytes; byte_state_begin() comes before the first call.
+template <class Coder, class Old>
 void code_bytes(Coder& coder, ByteTables& tables, const NewView& view, const ByteShape& shape,
-                uint64_t new_offset, uint64_t size) {
+                Old& old, Interval range) {
   const auto t = tables.tables<Coder>();
   ByteModel<Coder> model(coder, tables.state, t);
-  for (uint64_t at = new_offset; at < new_offset + size; ++at) {
-    model.code_byte(view.history(at), shape, view.bytes[at]);
+  for (uint64_t at = range.begin; at < range.end; ++at) {
+    model.code_byte(view.history(at), shape, old, view.bytes[at]);
   }
 }
 

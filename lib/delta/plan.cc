@@ -13,7 +13,9 @@ constexpr uint64_t kSampleWindow = 2048;  // stretches longer than kSampleFrom a
 constexpr uint64_t kSampleFrom = 16384;
 constexpr unsigned kSampleCount = 8;
 constexpr uint64_t kSwitchCost = uint64_t{9 * 8} << 16;  // of another operation, in 1/65536 bit
+constexpr uint64_t kHeaderCost = uint64_t{3 * 8} << 16;  // of an operation's header
 constexpr uint64_t kTiny = 24;                           // bytes; too few to learn anything from
+constexpr uint64_t kMaxGroup = 65536;  // bytes of new that are tried as one operation
 
 // A way to code a stretch.
 struct Coding {
@@ -34,6 +36,7 @@ struct Piece {
   std::optional<OldPlace> old;
   std::optional<ValueType> type;
   uint64_t row_bytes;
+  bool copied = false;  // all of it equals old
 };
 
 class Planner {
@@ -48,6 +51,11 @@ class Planner {
 
   std::vector<PlannedOperation> run(std::span<const Alignment> alignments) {
     for (const Piece& piece : cut(alignments)) split_copies(piece);
+    for (size_t first = 0; first < pieces_.size();) {
+      const size_t last = group_end(first);
+      plan_group({pieces_.data() + first, last - first});
+      first = last;
+    }
     return std::move(out_);
   }
 
@@ -70,7 +78,7 @@ class Planner {
       const uint64_t begin = std::max(a.new_offset, interval_.begin);
       const uint64_t end = std::min(a.new_offset + a.size, interval_.end);
       if (begin >= end) continue;
-      Piece piece{begin, end - begin, a.old, a.type, a.row_bytes};
+      Piece piece{begin, end - begin, a.old, a.type, a.row_bytes, false};
       if (piece.old.has_value()) piece.old->offset += begin - a.new_offset;
       if (piece.type.has_value()) trim_to_values(a, piece, pieces);
       if (piece.size == 0) continue;
@@ -89,7 +97,7 @@ class Planner {
     const uint64_t into = (piece.new_offset - whole.new_offset) % grain;
     const uint64_t head = into == 0 ? 0 : std::min<uint64_t>(grain - into, piece.size);
     if (head != 0) {
-      pieces.push_back({piece.new_offset, head, piece.old, {}, 0});
+      pieces.push_back({piece.new_offset, head, piece.old, {}, 0, false});
       piece.new_offset += head;
       piece.size -= head;
       if (piece.old.has_value()) piece.old->offset += head;
@@ -97,7 +105,7 @@ class Planner {
     const uint64_t tail = piece.size % grain;
     piece.size -= tail;
     if (tail == 0) return;
-    Piece rest{piece.new_offset + piece.size, tail, piece.old, {}, 0};
+    Piece rest{piece.new_offset + piece.size, tail, piece.old, {}, 0, false};
     if (rest.old.has_value()) rest.old->offset += piece.size;
     if (piece.size != 0) pieces.push_back(piece);
     piece = rest;
@@ -116,31 +124,69 @@ class Planner {
     out_.push_back({operation, new_offset});
   }
 
-  // Long stretches that equal old are copied; what lies between is coded.
+  // Long stretches that equal old become pieces of their own.
   void split_copies(const Piece& piece) {
-    if (!piece.old.has_value()) return choose(piece);
+    const auto add = [&](uint64_t begin, uint64_t end, bool copied) {
+      if (begin == end) return;
+      pieces_.push_back(part(piece, begin, end));
+      pieces_.back().copied = copied;
+    };
+    if (!piece.old.has_value()) return add(0, piece.size, false);
     const uint8_t* old_bytes = old_at(*piece.old);
     const uint8_t* new_bytes = view_.bytes.data() + piece.new_offset;
     const uint64_t grain = piece.type.has_value() ? value_size(*piece.type) : 1;
     uint64_t done = 0, at = 0;
     while (at < piece.size) {
       const uint8_t* from = new_bytes + at;
-      auto equal = static_cast<uint64_t>(
+      const auto equal = static_cast<uint64_t>(
           std::mismatch(from, new_bytes + piece.size, old_bytes + at).first - from);
-      uint64_t begin = (at + grain - 1) / grain * grain;
-      uint64_t end = at + equal == piece.size ? piece.size : (at + equal) / grain * grain;
+      const uint64_t begin = (at + grain - 1) / grain * grain;
+      const uint64_t end = at + equal == piece.size ? piece.size : (at + equal) / grain * grain;
       if (end > begin && (end - begin >= kCopyRun || end - begin == piece.size)) {
-        choose(part(piece, done, begin));
-        Operation copy;
-        copy.kind = OperationKind::kCopy;
-        copy.old = {piece.old->offset + begin, piece.old->component};
-        push(copy, piece.new_offset + begin, end - begin);
+        add(done, begin, false);
+        add(begin, end, true);
         done = end;
       }
       at += equal;
       while (at < piece.size && new_bytes[at] != old_bytes[at]) ++at;
     }
-    choose(part(piece, done, piece.size));
+    add(done, piece.size, false);
+  }
+
+  // Pieces without a type whose places in old are near each other may travel as one operation,
+  // whose pointer into old finds its way from one to the next.
+  size_t group_end(size_t first) const {
+    const Piece& head = pieces_[first];
+    size_t last = first + 1;
+    if (head.type.has_value() || !head.old.has_value() || !bytes_allowed()) return last;
+    uint64_t total = head.size;
+    auto diagonal = static_cast<int64_t>(head.old->offset - head.new_offset);
+    for (; last < pieces_.size(); ++last) {
+      const Piece& piece = pieces_[last];
+      total += piece.size;
+      if (piece.type.has_value() || total > kMaxGroup || piece.size >= kCopyRun) break;
+      if (!piece.old.has_value()) continue;
+      const auto here = static_cast<int64_t>(piece.old->offset - piece.new_offset);
+      const int64_t moved = here < diagonal ? diagonal - here : here - diagonal;
+      if (piece.old->component != head.old->component || moved > kResyncReach) break;
+      diagonal = here;
+    }
+    return last;
+  }
+
+  // One operation for all of the group, or the best for each piece.
+  void plan_group(std::span<const Piece> group) {
+    const size_t before = out_.size();
+    uint64_t separate = 0;
+    for (const Piece& piece : group) separate += choose(piece);
+    if (group.size() == 1) return;
+    Piece whole = group.front();
+    whole.size = group.back().new_offset + group.back().size - whole.new_offset;
+    const Coding coding{OperationKind::kBytes, ValueType::kUint8, false, 0, 0};
+    const uint64_t together = costs(whole, coding, whole.size)[0] + kHeaderCost;
+    if (together >= separate) return;
+    out_.resize(before);
+    emit(whole, coding, 0, whole.size);
   }
 
   static Piece part(const Piece& piece, uint64_t begin, uint64_t end) {
@@ -153,6 +199,7 @@ class Planner {
 
   std::vector<Coding> candidates(const Piece& piece) const {
     std::vector<Coding> all;
+    const bool near_equal = !piece.type.has_value() && mostly_equal(piece);
     const auto add_values = [&](ValueType type, unsigned phase) {
       if (!values_allowed() || piece.size < phase + value_size(type)) return;
       if (piece.old.has_value()) all.push_back({OperationKind::kValues, type, false, phase, 0});
@@ -162,7 +209,7 @@ class Planner {
       add_values(*piece.type, 0);
     } else {
       add_values(ValueType::kUint8, 0);
-      if (piece.size >= 256) {
+      if (piece.size >= 256 && !near_equal) {
         add_values(ValueType::kInt8, 0);
         for (const ValueType type : {ValueType::kInt16, ValueType::kInt32, ValueType::kFloat16,
                                      ValueType::kBfloat16, ValueType::kFloat32}) {
@@ -174,13 +221,31 @@ class Planner {
       const unsigned typed = piece.type.has_value()
                                  ? static_cast<unsigned>(std::countr_zero(value_size(*piece.type)))
                                  : 0;
-      all.push_back({OperationKind::kBytes, ValueType::kUint8, false, 0, typed});
-      if (!piece.type.has_value() && piece.size >= 256) {
-        all.push_back({OperationKind::kBytes, ValueType::kUint8, false, 0, 1});
-        all.push_back({OperationKind::kBytes, ValueType::kUint8, false, 0, 2});
+      const auto add_bytes = [&](unsigned width_log2) {
+        if (piece.old.has_value()) {
+          all.push_back({OperationKind::kBytes, ValueType::kUint8, false, 0, width_log2});
+        }
+        if (!near_equal) {
+          all.push_back({OperationKind::kBytes, ValueType::kUint8, true, 0, width_log2});
+        }
+      };
+      add_bytes(typed);
+      if (!piece.type.has_value() && piece.size >= 256 && !near_equal) {
+        add_bytes(1);
+        add_bytes(2);
       }
     }
     return all;
+  }
+
+  // Whether so few bytes differ from old that only the codings made for that are worth trying.
+  bool mostly_equal(const Piece& piece) const {
+    if (!piece.old.has_value()) return false;
+    const uint8_t* old_bytes = old_at(*piece.old);
+    const uint8_t* new_bytes = view_.bytes.data() + piece.new_offset;
+    uint64_t different = 0;
+    for (uint64_t i = 0; i < piece.size; ++i) different += old_bytes[i] != new_bytes[i] ? 1 : 0;
+    return different * 20 < piece.size;
   }
 
   // Cost of each tile of `piece` when all of it is coded like this, with states that begin fresh.
@@ -199,9 +264,20 @@ class Planner {
       limits.match_log2 = std::min<uint8_t>(limits.match_log2, std::max<uint8_t>(enough, 8) - 4);
       ByteTables tables(limits);
       const ByteShape shape{static_cast<uint8_t>(coding.width_log2), 0};
+      NoOld none;
+      OldBytes old;
+      if (!coding.intra) {
+        old.bytes = components_[piece.old->component].old_bytes;
+        byte_state_begin(tables.state, piece.old->offset);
+      }
       for (uint64_t at = 0; at < piece.size; at += tile) {
-        code_bytes(counter, tables, view_, shape, piece.new_offset + at,
-                   std::min(tile, piece.size - at));
+        const Interval range{piece.new_offset + at,
+                             piece.new_offset + std::min(at + tile, piece.size)};
+        if (coding.intra) {
+          code_bytes(counter, tables, view_, shape, none, range);
+        } else {
+          code_bytes(counter, tables, view_, shape, old, range);
+        }
         note();
       }
       return result;
@@ -259,26 +335,33 @@ class Planner {
     return result;
   }
 
-  void choose(const Piece& piece) {
-    if (piece.size == 0) return;
+  // Adds the operations that code a piece with the least cost, and returns it.
+  uint64_t choose(const Piece& piece) {
+    if (piece.copied) {
+      Operation copy;
+      copy.kind = OperationKind::kCopy;
+      copy.old = *piece.old;
+      push(copy, piece.new_offset, piece.size);
+      return kHeaderCost;
+    }
     std::vector<Coding> codings = candidates(piece);
     if (piece.size > kSampleFrom && codings.size() > 1) codings = survivors(piece, codings);
-    uint64_t done = 0;  // bytes of the piece that have operations
-    if (codings.size() == 1) {
-      done = emit(piece, codings[0], done, piece.size);
-      return emit_literal(piece, done, piece.size);
-    }
     const uint64_t tile = piece.type.has_value() ? 16384 : piece.size >= 65536 ? 2048 : 512;
     std::vector<std::vector<uint64_t>> tile_costs;
     for (const Coding& coding : codings) tile_costs.push_back(costs(piece, coding, tile));
     const std::vector<size_t> path = cheapest_path(tile_costs);
+    uint64_t cost = 0, done = 0;
     for (size_t first = 0; first < path.size();) {
-      size_t last = first + 1;
-      while (last < path.size() && path[last] == path[first]) ++last;
+      size_t last = first;
+      for (; last < path.size() && path[last] == path[first]; ++last) {
+        cost += tile_costs[path[first]][last];
+      }
       done = emit(piece, codings[path[first]], done, std::min(last * tile, piece.size));
+      cost += kHeaderCost;
       first = last;
     }
     emit_literal(piece, done, piece.size);
+    return cost;
   }
 
   // Viterbi: one coding for each tile, every change costs kSwitchCost.
@@ -336,6 +419,7 @@ class Planner {
     if (begin == end) return;
     Operation operation;
     operation.kind = OperationKind::kBytes;
+    operation.intra = 1;
     if (values_allowed() && (piece.old.has_value() || !bytes_allowed())) {
       operation.kind = OperationKind::kValues;
       operation.type = ValueType::kUint8;
@@ -351,6 +435,7 @@ class Planner {
   const PatchOptions& options_;
   NewView view_;
   Interval interval_;
+  std::vector<Piece> pieces_;
   std::vector<PlannedOperation> out_;
 };
 

@@ -19,12 +19,8 @@ struct PlannedOperation {
   uint64_t new_offset = 0;
 };
 
-struct Interval {
-  uint64_t begin = 0;  // a restart point
-  uint64_t end = 0;
-};
-
-// Operations that tile [interval.begin, interval.end). `alignments` tile the whole new file.
+// Operations that tile the interval, which begins at a restart point. `alignments` tile at least
+// it.
 std::vector<PlannedOperation> plan_interval(const std::vector<ComponentInput>& components,
                                             uint32_t component, const PatchOptions& options,
                                             std::span<const Alignment> alignments,
