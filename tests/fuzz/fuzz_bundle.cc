@@ -1,7 +1,9 @@
 // fuzz_bundle.cc: the bundle reader on any bytes, and on any bytes in place of its signatures,
 // manifest and blocks.
 //
-// What opens must write again with the same bytes, and must not be called signed.
+// corpus/bundle holds one seed of each kind: a manifest, details, a profile, and what wrap() takes,
+// with and without a signature. What opens must write again with the same bytes, and must not be
+// called signed.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cstdlib>
