@@ -411,7 +411,11 @@ Result<PackReport> pack(const PackOptions& options) {
   for (const auto& file : inputs->new_files)
     largest = std::max<uint64_t>(largest, file.bytes().size());
   auto limits = bundle::fit_limits(*profile, largest);
-  if (!limits) return tl::unexpected(limits.error());
+  if (!limits) {
+    Error error = limits.error();  // the device's limits, not ours
+    if (error.code == TENSORPATCH_E_LIMIT) error.code = TENSORPATCH_E_WORKSPACE;
+    return tl::unexpected(std::move(error));
+  }
   study(*inputs, options.jobs);
   auto patches = encode(options, *inputs, *profile, *limits);
   if (!patches) return tl::unexpected(patches.error());

@@ -88,7 +88,7 @@ void show(const Options& options, const toolkit::PackReport& report, Terminal& t
   Json components = Json::array();
   for (const toolkit::PackedComponent& component : report.components) {
     if (!component.warning.empty()) {
-      terminal.warning(component.name + " is taken as raw bytes: " + component.warning);
+      terminal.warning(component.name + ": " + component.warning);
     }
     new_size += component.new_size;
     components.push_back({{"name", component.name},
