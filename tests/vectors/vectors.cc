@@ -9,6 +9,7 @@
 
 #include "apply/format.h"
 #include "apply/wire.h"
+#include "delta/delta.h"
 
 namespace tensorpatch::test {
 namespace {
@@ -144,6 +145,134 @@ void set_u32(Bytes& bytes, size_t offset, uint32_t value) {
 }
 void set_u64(Bytes& bytes, size_t offset, uint64_t value) {
   wire::write_u64(bytes.data() + offset, value);
+}
+
+// --- Patches of the real encoder: one vector for each way that new can come from old ------------
+
+class MemorySink : public base::Sink {
+ public:
+  Result<void> write(base::Bytes data) override {
+    bytes.insert(bytes.end(), data.begin(), data.end());
+    return {};
+  }
+  Bytes bytes;
+};
+
+struct Pair {
+  Bytes old_file;
+  Bytes new_file;
+  model::ElementType type = model::ElementType::kBytes;  // of all bytes but the first four
+};
+
+model::Model model_of(const Bytes& file, model::ElementType type) {
+  model::Model model;
+  model.file_size = file.size();
+  if (file.empty()) return model;
+  if (type == model::ElementType::kBytes) {
+    model.segments.push_back({0, file.size(), type, model::Role::kOther, "", {}});
+    return model;
+  }
+  const uint64_t count = (file.size() - 4) / model::element_size(type);
+  model.segments.push_back({0, 4, model::ElementType::kBytes, model::Role::kOther, "", {}});
+  model.segments.push_back(
+      {4, file.size() - 4, type, model::Role::kWeights, "weights", {count}, count});
+  return model;
+}
+
+// The bundle of what the encoder makes of the pairs; aborts when it refuses.
+BundleSpec encoded_spec(const std::vector<Pair>& pairs, const PatchLimits& limits) {
+  std::vector<model::Model> models;
+  models.reserve(2 * pairs.size());
+  std::vector<delta::ComponentInput> inputs;
+  for (const Pair& pair : pairs) {
+    models.push_back(model_of(pair.old_file, pair.type));
+    models.push_back(model_of(pair.new_file, pair.type));
+    inputs.push_back(
+        {pair.old_file, pair.new_file, &models[models.size() - 2], &models[models.size() - 1]});
+  }
+  BundleSpec spec;
+  spec.limits = limits;
+  delta::PatchOptions options;
+  options.limits = limits;
+  options.codecs = 1u << format::kCodecValues | 1u << format::kCodecBytes;
+  options.jobs = 1;
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    MemorySink sink;
+    const auto report = delta::make_patch(inputs, i, options, sink);
+    if (!report) {
+      std::fprintf(stderr, "no patch for component %zu: %s\n", i, report.error().message.c_str());
+      std::abort();
+    }
+    spec.required_codecs |= report->required_codecs;
+    ComponentSpec made;
+    made.old_file = pairs[i].old_file;
+    made.new_file = pairs[i].new_file;
+    made.patch = sink.bytes;
+    if (made.old_file.empty()) made.flags = format::kComponentWhole;
+    spec.components.push_back(made);
+  }
+  return spec;
+}
+
+// Elements that are all moved a little, as training does.
+Pair moved_values(model::ElementType type, size_t count) {
+  const size_t size = model::element_size(type);
+  Pair pair;
+  pair.type = type;
+  pair.old_file = noise(4 + count * size, static_cast<uint32_t>(type) + 50);
+  pair.new_file = pair.old_file;
+  const Bytes steps = noise(count, 8);
+  for (size_t i = 0; i < count; ++i) {
+    const size_t at = 4 + i * size;
+    const bool is_float = type == model::ElementType::kFloat16 ||
+                          type == model::ElementType::kBfloat16 ||
+                          type == model::ElementType::kFloat32;
+    if (is_float) pair.old_file[at + size - 1] = static_cast<uint8_t>(0x3C | (steps[i] & 0x80));
+    if (is_float) pair.new_file[at + size - 1] = pair.old_file[at + size - 1];
+    pair.new_file[at] = static_cast<uint8_t>(pair.old_file[at] + steps[i] % 5);
+  }
+  return pair;
+}
+
+Bytes text(size_t size) {
+  const std::string words = "a device writes new only after every old file has been checked. ";
+  Bytes made;
+  while (made.size() < size) made.push_back(static_cast<uint8_t>(words[made.size() % 64]));
+  return made;
+}
+
+void add_encoded(Maker& make) {
+  using model::ElementType;
+  const PatchLimits small = {256, 256, 1, 1, 8, 2, 0, 8, 6, 0};
+  const PatchLimits large = {256, 256, 1, 1, 8, 1, 1, 8, 6, 0};
+  const struct {
+    const char* name;
+    ElementType type;
+  } kTypes[] = {{"int8", ElementType::kInt8},       {"uint8", ElementType::kUint8},
+                {"int16", ElementType::kInt16},     {"int32", ElementType::kInt32},
+                {"float16", ElementType::kFloat16}, {"bfloat16", ElementType::kBfloat16},
+                {"float32", ElementType::kFloat32}};
+  for (const auto& each : kTypes) {
+    const std::string name = std::string("good-values-") + each.name;
+    const Pair pair = moved_values(each.type, 100);
+    make.add(name, encoded_spec({pair}, small), {"DONE"});
+    make.add(name + "-large", encoded_spec({pair}, large), {"DONE"});
+  }
+  make.add("good-bytes", encoded_spec({{noise(100, 1), text(300)}}, small), {"DONE"});
+  make.add("good-whole", encoded_spec({{Bytes{}, text(300)}}, small), {"DONE"});
+  make.add("good-one-byte", encoded_spec({{{'x'}, {'y'}}}, small), {"DONE"});
+
+  Pair intra = moved_values(ElementType::kFloat32, 60);
+  intra.old_file.clear();
+  make.add("good-intra", encoded_spec({intra}, small), {"DONE"});
+
+  const PatchLimits paged = {256, 64, 32, 8, 8, 1, 0, 8, 0, 0};
+  make.add("good-restarts", encoded_spec({moved_values(ElementType::kInt16, 150)}, paged),
+           {"DONE"});
+  make.add(
+      "good-encoded-components",
+      encoded_spec({moved_values(ElementType::kInt8, 80), {text(90), text(120)}, {{}, {}}}, small),
+      {"DONE"});
 }
 
 void add_good(Maker& make) {
@@ -306,6 +435,7 @@ void add_blocks(Maker& make) {
 VectorSet make_vectors() {
   Maker make;
   add_good(make);
+  add_encoded(make);
   add_prefix(make);
   add_statement_header(make);
   add_statement_components(make);

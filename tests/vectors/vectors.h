@@ -6,8 +6,8 @@
 // Options are KEY=VALUE with spaces between, or "-": threshold, sequence-floor,
 // security-version-floor, capacity (of every place), device-class (32 hex digits), ring (key
 // numbers with commas; "2!" is a key of another role), codecs (names with commas, or none).
-// Defaults: ring=1, threshold=1, no floors, no class, capacity=1024, codecs=values,bytes. keys.tsv:
-// number, key id, Ed25519 public key in hex.
+// Defaults: ring=1, threshold=1, no floors, no class, capacity=1024, codecs=values,bytes. The
+// workspace has 32,768 bytes. keys.tsv: number, key id, Ed25519 public key in hex.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
