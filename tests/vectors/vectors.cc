@@ -8,8 +8,10 @@
 #include <sstream>
 
 #include "apply/format.h"
+#include "apply/operation_model.h"
 #include "apply/wire.h"
 #include "delta/delta.h"
+#include "delta/entropy_encoder.h"
 
 namespace tensorpatch::test {
 namespace {
@@ -430,6 +432,144 @@ void add_blocks(Maker& make) {
   make.replace_old(olds);
 }
 
+// --- Patch streams that no encoder makes: digests and signature are right, the stream is not
+// ------
+
+constexpr uint8_t kRestart = format::kChunkRestart | format::kCodecOperations;
+
+struct Chunk {
+  uint8_t first = kRestart;
+  uint32_t new_size = 0;
+  std::vector<Operation> operations;
+  uint64_t new_offset = 0;  // of the restart point
+  uint32_t component_count = 1;
+};
+
+Bytes encode_chunk(const Chunk& chunk) {
+  delta::RangeEncoder coder;
+  OperationModel model;
+  operation_model_reset(model, {chunk.new_offset, 0});
+  OperationCoder<delta::RangeEncoder> operations(coder, model, chunk.component_count);
+  for (const Operation& operation : chunk.operations) operations.code(operation);
+  const Bytes payload = coder.finish();
+  Bytes made = {chunk.first, static_cast<uint8_t>(chunk.new_size),
+                static_cast<uint8_t>(payload.size())};
+  made.insert(made.end(), payload.begin(), payload.end());
+  return made;
+}
+
+Operation copy_of(uint64_t old_offset, uint32_t size) {
+  Operation operation;
+  operation.size = size;
+  operation.old.offset = old_offset;
+  return operation;
+}
+
+Operation values_of(uint32_t size) {
+  Operation operation = copy_of(0, size);
+  operation.kind = OperationKind::kValues;
+  operation.fresh = 1;
+  return operation;
+}
+
+Bytes operator+(Bytes first, const Bytes& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
+}
+
+class StreamMaker {
+ public:
+  explicit StreamMaker(Maker& make) : make_(make), spec_(tiny_spec()) {}
+
+  void add(const std::string& name, const Bytes& stream, const Maker::Expectation& expectation) {
+    BundleSpec spec = spec_;
+    spec.components[0].patch = stream;
+    make_.add(name, spec, expectation);
+  }
+  void refuse(const std::string& name, const Bytes& stream) {
+    add("stream-" + name, stream, {"E_FORMAT"});
+  }
+  void refuse(const std::string& name, const Operation& operation) {
+    refuse(name, encode_chunk({kRestart, 40, {operation}}));
+  }
+  BundleSpec& spec() { return spec_; }
+
+ private:
+  Maker& make_;
+  BundleSpec spec_;
+};
+
+// New of the tiny bundle: 24 bytes of old from 8 on, then 16 from 0 on.
+const Operation kFirst = copy_of(8, 24);
+const Operation kSecond = copy_of(0, 16);
+
+void add_chunks(Maker& make) {
+  StreamMaker streams(make);
+  const Bytes first = encode_chunk({kRestart, 24, {kFirst}});
+  const Bytes second = encode_chunk({kRestart, 16, {kSecond}, 24});
+  const Bytes both = encode_chunk({kRestart, 40, {kFirst, kSecond}});
+  streams.add("good-one-chunk", both, {"DONE"});
+  streams.add("good-two-chunks", first + second, {"DONE"});
+
+  const auto changed = [](Bytes bytes, size_t at, uint8_t value) {
+    bytes.at(at) = value;
+    return bytes;
+  };
+  streams.refuse("chunk-flag", changed(both, 0, kRestart | 0x40));
+  streams.add("stream-chunk-codec", changed(both, 0, kRestart | 9), {"E_CODEC"});
+  streams.refuse("chunk-empty", changed(both, 1, 0));
+  streams.refuse("chunk-beyond-new", changed(both, 1, 41));
+  streams.refuse("chunk-payload", changed(both, 2, static_cast<uint8_t>(both.size())));
+  streams.refuse("varint", Bytes{kRestart, 0xA8, 0x00} + Bytes(both.begin() + 2, both.end()));
+  streams.refuse("varint-size", Bytes{kRestart, 0xFF, 0xFF, 0xFF, 0xFF, 0x1F} +
+                                    Bytes(both.begin() + 2, both.end()));
+  streams.refuse("first-chunk", changed(both, 0, format::kCodecOperations));
+  streams.refuse("ends-early", first);
+  streams.refuse("ends-in-header", first + Bytes{kRestart});
+  streams.refuse("goes-on", both + second);
+  streams.refuse("payload-left", changed(both, 2, static_cast<uint8_t>(both[2] + 9)) + noise(9, 1));
+
+  streams.spec().limits.erase_size = 16;
+  streams.refuse("restart-unaligned", first + second);
+  streams.spec().limits.erase_size = 1;
+  streams.spec().limits.restart_interval = 32;
+  streams.refuse("interval", both);
+  const Bytes no_restart =
+      changed(encode_chunk({kRestart, 16, {kSecond}, 24}), 0, format::kCodecOperations);
+  streams.refuse("interval-of-chunks", first + no_restart);
+}
+
+void add_operations(Maker& make) {
+  StreamMaker streams(make);
+  streams.refuse("operation-empty", copy_of(8, 0));
+  streams.refuse("operation-size", copy_of(0, 41));
+  streams.refuse("old-beyond", copy_of(9, 40));
+  streams.refuse("old-far", copy_of(uint64_t{1} << 40, 40));
+  Operation odd = copy_of(0, 40);
+  odd.kind = static_cast<OperationKind>(3);
+  streams.refuse("operation-kind", odd);
+
+  odd = values_of(40);
+  odd.slot = 1;
+  streams.refuse("values-slot", odd);
+  odd = values_of(40);
+  odd.fresh = 0;
+  streams.refuse("values-stale", odd);
+  odd = values_of(40);
+  odd.type = static_cast<ValueType>(7);
+  streams.refuse("values-type", odd);
+  odd = values_of(39);
+  odd.type = ValueType::kInt16;
+  streams.refuse("values-size", odd);
+  streams.add("stream-values-codec", encode_chunk({kRestart, 40, {values_of(40)}}),
+              {"E_CODEC", "codecs=none"});
+  odd = values_of(40);
+  odd.kind = OperationKind::kBytes;
+  odd.intra = 1;
+  streams.spec().limits.byte_cells_log2 = 0;
+  streams.refuse("bytes-cells", odd);
+}
+
 }  // namespace
 
 VectorSet make_vectors() {
@@ -441,6 +581,8 @@ VectorSet make_vectors() {
   add_statement_components(make);
   add_signatures(make);
   add_blocks(make);
+  add_chunks(make);
+  add_operations(make);
   return make.finish();
 }
 
