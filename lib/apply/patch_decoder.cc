@@ -33,6 +33,12 @@ uint32_t write_unit(const PatchLimits& limits) {
   return ring_size(limits) / 4;
 }
 
+// The position at which the bytes since the last write fill a unit.
+uint32_t write_end(const PatchDecoder* d) {
+  const uint32_t unit = write_unit(d->job.limits);
+  return (d->written & ~(unit - 1)) + unit;
+}
+
 uint32_t table_size(uint8_t log2) {
   return log2 != 0 ? (1u << log2) * static_cast<uint32_t>(sizeof(Cell)) : 0;
 }
@@ -249,7 +255,7 @@ bool step_unpack(PatchDecoder* d) {
 PatchEvent work_in_chunk(PatchDecoder* d) {
   while (d->state != kBroken) {
     const uint32_t unit = write_unit(d->job.limits);
-    if (d->position - d->written >= unit && !write_up_to(d, d->position & ~(unit - 1))) break;
+    if (d->position >= write_end(d) && !write_up_to(d, d->position & ~(unit - 1))) break;
     if (d->state == kOperation) {
       if (d->chunk_left == 0) return PatchEvent::kDone;
       if (d->budget == 0) return PatchEvent::kWorkLimit;
@@ -395,8 +401,8 @@ uint32_t decoder_old_buffer_size(const PatchDecoder* decoder) {
 
 bool decoder_read_old(PatchDecoder* decoder, uint64_t offset, uint32_t size) {
   const tensorpatch_ports* ports = decoder->job.ports;
-  if (ports->read_old(ports->context, decoder->operation.old.component, offset,
-                      decoder->old_buffer, size) != 0) {
+  if (ports->read_old(ports->context, decoder->operation.old.component, offset, decoder->old_buffer,
+                      size) != 0) {
     failed(decoder, TENSORPATCH_E_READ_OLD);
     return false;
   }
