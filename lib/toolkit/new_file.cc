@@ -8,17 +8,11 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <system_error>
 
 #include "toolkit/paths.h"
 
 namespace tensorpatch::toolkit {
 namespace {
-
-tl::unexpected<Error> io_error(const std::string& action, const Path& path) {
-  return fail(TENSORPATCH_E_IO, "cannot " + action + " " + quoted(path) + ": " +
-                                    std::generic_category().message(errno));
-}
 
 class TemporaryFile : public NewFile {
  public:
@@ -50,7 +44,7 @@ class PartFile : public NewFile {
       const ssize_t count =
           ::pwrite(descriptor_, data.data(), data.size(), static_cast<off_t>(offset));
       if (count < 0 && errno == EINTR) continue;
-      if (count <= 0) return io_error("write", part_path(path_));
+      if (count <= 0) return system_error("write " + quoted(part_path(path_)));
       data = data.subspan(static_cast<size_t>(count));
       offset += static_cast<uint64_t>(count);
     }
@@ -62,7 +56,7 @@ class PartFile : public NewFile {
       const ssize_t count =
           ::pread(descriptor_, data.data(), data.size(), static_cast<off_t>(offset));
       if (count < 0 && errno == EINTR) continue;
-      if (count < 0) return io_error("read back", part_path(path_));
+      if (count < 0) return system_error("read back " + quoted(part_path(path_)));
       if (count == 0) {
         return fail(TENSORPATCH_E_NEW,
                     quoted(part_path(path_)) + " is shorter than what was written",
@@ -75,12 +69,13 @@ class PartFile : public NewFile {
   }
 
   Result<void> sync() override {
-    return ::fdatasync(descriptor_) == 0 ? Result<void>() : io_error("write", part_path(path_));
+    return ::fdatasync(descriptor_) == 0 ? Result<void>()
+                                         : system_error("write " + quoted(part_path(path_)));
   }
 
   Result<void> commit(uint64_t size) override {
     if (::ftruncate(descriptor_, static_cast<off_t>(size)) != 0 || ::fsync(descriptor_) != 0) {
-      return io_error("write", part_path(path_));
+      return system_error("write " + quoted(part_path(path_)));
     }
     const unsigned flags = existing_ == Existing::kKeep ? RENAME_NOREPLACE : 0;
     int renamed = ::renameat2(AT_FDCWD, part_path(path_).c_str(), AT_FDCWD, path_.c_str(), flags);
@@ -91,7 +86,7 @@ class PartFile : public NewFile {
     }
     if (renamed == 0) return {};
     if (errno == EEXIST) return check_free(path_, existing_);
-    return io_error("create", path_);
+    return system_error("create " + quoted(path_));
   }
 
   void discard() override { ::unlink(part_path(path_).c_str()); }
@@ -118,11 +113,11 @@ Result<std::unique_ptr<NewFile>> NewFile::create_temporary(const Path& path, Exi
 
 Result<std::unique_ptr<NewFile>> NewFile::create_part(const Path& path, Existing existing) {
   if (::unlink(part_path(path).c_str()) != 0 && errno != ENOENT) {
-    return io_error("replace", part_path(path));
+    return system_error("replace " + quoted(part_path(path)));
   }
   const int descriptor =
       ::open(part_path(path).c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
-  if (descriptor < 0) return io_error("create", part_path(path));
+  if (descriptor < 0) return system_error("create " + quoted(part_path(path)));
   return std::make_unique<PartFile>(path, existing, descriptor);
 }
 

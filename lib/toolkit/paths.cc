@@ -2,6 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "toolkit/paths.h"
 
+#include <cctype>
+#include <cerrno>
+#include <system_error>
+
 #include "base/file.h"
 
 namespace tensorpatch::toolkit {
@@ -21,6 +25,14 @@ bool is_same(const Path& a, const Path& b) {
 
 std::string quoted(const Path& path) {
   return "'" + path.string() + "'";
+}
+
+tl::unexpected<Error> system_error(const std::string& what) {
+  std::string reason = std::generic_category().message(errno);
+  if (!reason.empty()) {
+    reason[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(reason[0])));
+  }
+  return fail(TENSORPATCH_E_IO, "cannot " + what + ": " + reason);
 }
 
 Result<void> check_distinct(const Paths& paths) {

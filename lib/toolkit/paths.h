@@ -21,4 +21,7 @@ Result<void> check_free(const Path& output, Existing existing);
 
 std::string quoted(const Path& path);
 
+// E_IO: "cannot <what>: <reason that errno tells>".
+tl::unexpected<Error> system_error(const std::string& what);
+
 }  // namespace tensorpatch::toolkit

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <system_error>
 
 #include "toolkit/paths.h"
 
@@ -16,17 +15,13 @@ namespace {
 
 constexpr size_t kBufferSize = 65536;
 
-tl::unexpected<Error> io_error(const std::string& what) {
-  return fail(TENSORPATCH_E_IO, what + ": " + std::generic_category().message(errno));
-}
-
 }  // namespace
 
 Result<std::unique_ptr<ScratchFile>> ScratchFile::create_beside(const Path& output) {
   const Path folder = output.has_parent_path() ? output.parent_path() : Path(".");
   std::string name = (folder / ".tensorpatch-scratch-XXXXXX").string();
   const int descriptor = ::mkostemp(name.data(), O_CLOEXEC);
-  if (descriptor < 0) return io_error("cannot write to the folder " + quoted(folder));
+  if (descriptor < 0) return system_error("write to the folder " + quoted(folder));
   ::unlink(name.c_str());
   return std::unique_ptr<ScratchFile>(new ScratchFile(descriptor));
 }
@@ -44,7 +39,7 @@ Result<void> ScratchFile::flush() {
   for (base::Bytes rest = buffer_; !rest.empty();) {
     const ssize_t count = ::write(descriptor_, rest.data(), rest.size());
     if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return io_error("cannot write a temporary file beside the output");
+    if (count <= 0) return system_error("write a temporary file beside the output");
     rest = rest.subspan(static_cast<size_t>(count));
   }
   buffer_.clear();

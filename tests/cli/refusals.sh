@@ -107,5 +107,5 @@ refuse 1 'missing' pack missing new.tflite -o n --key k
 refuse 1 'missing' apply missing u.tpb -o n --pubkey k.pub
 refuse 1 'missing' apply old.tflite missing -o n --pubkey k.pub
 refuse 1 'missing' pack old.tflite new.tflite -o n --key missing
-refuse 1 'missing/n' pack old.tflite new.tflite -o missing/n --key k
+refuse 1 'missing' pack old.tflite new.tflite -o missing/n --key k
 refuse 1 '' pack old.tflite new.tflite -o n --key old.tflite

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 models
-# A bundle with many restart points: a profile of small blocks, and little in common.
-head -c 300000 "$TENSORPATCH" >old.bin
-tail -c 400000 "$TENSORPATCH" >new.bin
+# A bundle with many restart points: a profile of small intervals, and nothing in common.
+python3 -c 'import random
+random.seed(1)
+open("old.bin", "wb").write(random.randbytes(300000))
+open("new.bin", "wb").write(random.randbytes(600000))'
 ok pack old.bin new.bin -o u.tpb --key k --profile mcu-64k
 size=$(size_of u.tpb)
 

@@ -12,7 +12,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <system_error>
 
 namespace tensorpatch::cli {
 namespace {
@@ -176,7 +175,7 @@ Result<size_t> Terminal::read_input(std::span<uint8_t> data) {
     if (count >= 0) return static_cast<size_t>(count);
     if (errno != EINTR) {
       return fail(TENSORPATCH_E_IO,
-                  "cannot read standard input: " + std::generic_category().message(errno));
+                  "cannot read standard input (error " + std::to_string(errno) + ")");
     }
   }
   return fail(TENSORPATCH_E_CANCELLED, "interrupted by a signal");
