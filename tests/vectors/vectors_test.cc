@@ -51,7 +51,7 @@ const std::map<std::string, tensorpatch_status>& statuses() {
 }
 
 // A device as a vector's options describe it.
-struct Setup {
+struct VectorSetup {
   ApplySetup apply;
   std::vector<std::unique_ptr<TestKey>> keys;
 };
@@ -64,7 +64,7 @@ std::array<uint8_t, 16> parse_class(const std::string& hex) {
   return bytes;
 }
 
-void set_ring(Setup& setup, const std::string& numbers) {
+void set_ring(VectorSetup& setup, const std::string& numbers) {
   setup.apply.ring.clear();
   std::istringstream list(numbers);
   for (std::string number; std::getline(list, number, ',');) {
@@ -74,8 +74,8 @@ void set_ring(Setup& setup, const std::string& numbers) {
   }
 }
 
-Setup parse_options(const std::string& options) {
-  Setup setup;
+VectorSetup parse_options(const std::string& options) {
+  VectorSetup setup;
   setup.apply.workspace_size = 32768;
   set_ring(setup, "1");
   std::istringstream list(options == "-" ? "" : options);
@@ -110,7 +110,7 @@ std::vector<Bytes> load_all(const std::vector<std::string>& names) {
 }
 
 void run_vector(const Vector& vector, size_t bite) {
-  const Setup setup = parse_options(vector.options);
+  const VectorSetup setup = parse_options(vector.options);
   const std::vector<Bytes> news = load_all(vector.new_names);
   MemoryDevice device(load_all(vector.old_names), 1024);
   const tensorpatch_status status =
@@ -143,6 +143,52 @@ TEST(Vectors, EveryOneGivesItsResultInAnyBite) {
       run_vector(vector, bite);
     }
   }
+}
+
+std::vector<Vector> good_vectors() {
+  std::vector<Vector> good = all_vectors();
+  std::erase_if(good, [](const Vector& each) { return each.status != "DONE"; });
+  return good;
+}
+
+TEST(Vectors, GoodOnesNeedExactlyTheWorkspaceTheyDeclare) {
+  for (const Vector& vector : good_vectors()) {
+    SCOPED_TRACE(vector.name);
+    const Bytes bundle = load(vector.bundle);
+    tensorpatch_summary summary{};
+    ASSERT_EQ(tensorpatch_peek(bundle.data(), bundle.size(), &summary), TENSORPATCH_OK);
+    VectorSetup setup = parse_options(vector.options);
+    setup.apply.workspace_size = summary.workspace_size;
+    MemoryDevice device(load_all(vector.old_names), 1024);
+    EXPECT_EQ(TestApplier(device, setup.apply).apply(bundle, 5), TENSORPATCH_DONE);
+    setup.apply.workspace_size -= 1;
+    MemoryDevice smaller(load_all(vector.old_names), 1024);
+    EXPECT_EQ(TestApplier(smaller, setup.apply).apply(bundle), TENSORPATCH_E_WORKSPACE);
+    EXPECT_TRUE(smaller.untouched());
+  }
+}
+
+TEST(Vectors, GoodOnesGoOnAfterACutAtAnyByte) {
+  size_t resumed = 0;
+  for (const Vector& vector : good_vectors()) {
+    SCOPED_TRACE(vector.name);
+    const Bytes bundle = load(vector.bundle);
+    const VectorSetup setup = parse_options(vector.options);
+    for (size_t size = 0; size < bundle.size(); ++size) {
+      MemoryDevice device(load_all(vector.old_names), 1024);
+      device.any_signature = true;
+      const Bytes cut(bundle.begin(), bundle.begin() + static_cast<std::ptrdiff_t>(size));
+      ASSERT_EQ(TestApplier(device, setup.apply).apply(cut), TENSORPATCH_E_TRUNCATED);
+      if (!device.checkpoint) continue;
+      ++resumed;
+      ASSERT_EQ(TestApplier(device, setup.apply).resume(bundle, *device.checkpoint, 11),
+                TENSORPATCH_DONE)
+          << "cut at " << size;
+      const Bytes wanted = load(vector.new_names[0]);
+      ASSERT_TRUE(device.holds_only_prefix_of(0, wanted)) << "cut at " << size;
+    }
+  }
+  EXPECT_GT(resumed, 100u);
 }
 
 TEST(Vectors, FilesAreWhatTheGeneratorMakes) {
