@@ -378,8 +378,8 @@ PatchEvent patch_decoder_run(PatchDecoder* decoder, PatchInput* input, size_t* b
 }
 
 uint32_t decoder_output_room(const PatchDecoder* decoder) {
-  uint32_t room =
-      write_unit(decoder->job.limits) - (decoder->position & (write_unit(decoder->job.limits) - 1));
+  const uint32_t end = write_end(decoder);
+  uint32_t room = decoder->position < end ? end - decoder->position : 0;
   const uint32_t left =
       decoder->state == kUnpacking ? decoder->chunk_left : decoder->operation_left;
   if (room > left) room = left;

@@ -44,7 +44,7 @@ void put(PatchDecoder* d, uint32_t value, unsigned size) {
 }
 
 uint32_t value_above(const PatchDecoder* d, unsigned size) {
-  if (d->operation.row_bytes < size) return 0;
+  if (d->operation.row_bytes < size || d->operation.row_bytes > d->position) return 0;
   const History history = decoder_history(d);
   uint32_t value = 0;
   for (unsigned i = 0; i < size; ++i) {
