@@ -59,7 +59,6 @@ struct ByteState {
   uint32_t old_search;         // bytes for which the pointer still looks for a better place
   uint32_t match_at;           // position that the match model follows, 0 when none
   uint32_t match_length;       // bytes matched so far
-  uint32_t element;            // position within the literal run, for width
   MixWeight weights[16][kByteInputs];
   Cell match_cells[kMatchCells];
   Cell same_cells[kSameCells];
@@ -71,7 +70,6 @@ inline void byte_state_reset(ByteState& state) {
   state.old_search = 0;
   state.match_at = 0;
   state.match_length = 0;
-  state.element = 0;
   for (auto& set : state.weights) {
     for (MixWeight& weight : set) weight = mix_start(3);
   }
@@ -82,7 +80,6 @@ inline void byte_state_reset(ByteState& state) {
 // Begins the bytes of an operation.
 inline void byte_state_begin(ByteState& state, uint64_t old_offset) {
   state.match_length = 0;
-  state.element = 0;
   state.old_at = old_offset;
   state.old_run = 0;
   state.old_search = 0;
@@ -114,7 +111,6 @@ class ByteModel {
     uint8_t coded = static_cast<uint8_t>(expected);
     if (same != 0) {
       ++s_.old_run;
-      ++s_.element;
       s_.match_length = 0;
     } else {
       coded = code_literal(history, shape, expected, value);
@@ -142,7 +138,6 @@ class ByteModel {
     }
     const auto coded = static_cast<uint8_t>(node);
     note_match(history, coded, expected);
-    ++s_.element;
     return coded;
   }
 
@@ -158,7 +153,7 @@ class ByteModel {
     const uint32_t run = s_.old_run < 16 ? s_.old_run : s_.old_run < 32 ? 16 : 17;
     Cell& direct = s_.same_cells[run * 3 + (s_.old_search == 0 ? 0 : s_.old_search > 24 ? 2 : 1)];
     if (t_.cells_log2 < 10) return code_bit(coder_, direct, same);
-    const uint32_t phase = s_.element & ((1u << shape.width_log2) - 1);
+    const uint32_t phase = history.position & ((1u << shape.width_log2) - 1);
     const uint32_t near = run < 3 ? run : 3;
     Cell* const mixed[3] = {&direct, &cell(mix_hash(expected << 8 | history.back(1), 5 + near), 0),
                             &cell(mix_hash(phase << 8 | expected, 9 + near), 0)};
@@ -191,7 +186,7 @@ class ByteModel {
   }
 
   void make_slots(const History& history, const ByteShape& shape, int old, uint32_t* slots) const {
-    const uint32_t phase = s_.element & ((1u << shape.width_log2) - 1);
+    const uint32_t phase = history.position & ((1u << shape.width_log2) - 1);
     const uint32_t b1 = history.back(1), b2 = history.back(2);
     const uint32_t b3 = history.back(3), b4 = history.back(4);
     const uint32_t row = shape.stride != 0 ? shape.stride : 1u << shape.width_log2;
@@ -199,7 +194,8 @@ class ByteModel {
     const uint32_t order2 = b1 | b2 << 8;
     slots[0] = mix_hash(phase, 0);
     slots[1] = mix_hash(phase << 8 | b1, 1);
-    slots[2] = mix_hash(order2, 2 | phase << 4);
+    // In arrays: all of the element so far.
+    slots[2] = mix_hash(phase == 3 ? order2 | b3 << 16 : order2, 2 | phase << 4);
     slots[3] = mix_hash(order2 | b3 << 16 | b4 << 24, 3);
     slots[4] = old >= 0 ? mix_hash(static_cast<uint32_t>(old) << 8 | phase, 13)
                         : mix_hash(phase << 16 | above << 8 | (phase != 0 ? b1 : above), 4);

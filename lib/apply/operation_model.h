@@ -42,22 +42,35 @@ inline bool operation_reads_old(const Operation& operation) {
   return operation.kind == OperationKind::kCopy || operation.intra == 0;
 }
 
-// Adaptive code of a number below 2^62: the length in bits by a tree, one modelled bit, the rest
-// raw.
+// Adaptive code of a number below 2^62: the length in bits by a tree; below the leading one two
+// modelled bits of numbers up to 7 bits long, the rest raw.
 struct NumberModel {
   Cell length[64];
-  Cell top[64];
+  Cell top[32];  // 4 for each length below 8
 };
 
-struct OperationModel {
+// Every adaptive probability of the headers, and nothing else.
+struct OperationCells {
   Cell kind[3 * 4];
-  Cell place[4 * 4];
-  Cell place_negative;
+  Cell place[3 * 4];
+  Cell place_negative[1];
   Cell component[8];
-  Cell parameters[4][64];
+  Cell type[8];
+  Cell slot[16];
+  Cell width[4];
+  Cell row_length[32];
+  Cell values_differ[1];
+  Cell values_fresh[1];
+  Cell values_intra[1];
+  Cell bytes_differ[1];
+  Cell bytes_intra[1];
   NumberModel copy_size;
   NumberModel coded_size;
   NumberModel place_distance;
+};
+
+struct OperationModel {
+  OperationCells cells;
   // What the next operation is predicted from.
   OldPlace old;             // behind the last operation that read old
   alignas(8) uint64_t gap;  // bytes of new written since then without reading old
@@ -68,19 +81,8 @@ struct OperationModel {
 
 // `old` is where the first operation is expected to read.
 inline void operation_model_reset(OperationModel& model, const OldPlace& old) {
-  const auto reset = [](Cell* cells, unsigned count) {
-    for (unsigned i = 0; i < count; ++i) cells[i] = kCellStart;
-  };
-  reset(model.kind, 12);
-  reset(model.place, 16);
-  model.place_negative = kCellStart;
-  reset(model.component, 8);
-  for (auto& cells : model.parameters) reset(cells, 64);
-  NumberModel* const numbers[] = {&model.copy_size, &model.coded_size, &model.place_distance};
-  for (NumberModel* number : numbers) {
-    reset(number->length, 64);
-    reset(number->top, 64);
-  }
+  auto* cells = reinterpret_cast<Cell*>(&model.cells);
+  for (unsigned i = 0; i < sizeof(OperationCells) / sizeof(Cell); ++i) cells[i] = kCellStart;
   model.old = old;
   model.gap = 0;
   model.last_values = {};
@@ -98,12 +100,12 @@ class OperationCoder {
   // ranges.
   Operation code(const Operation& operation) {
     Operation coded;
-    coded.kind = static_cast<OperationKind>(
-        code_tree(coder_, m_.kind + m_.last_kind * 4, 2, static_cast<uint32_t>(operation.kind)));
+    coded.kind = static_cast<OperationKind>(code_tree(coder_, m_.cells.kind + m_.last_kind * 4, 2,
+                                                      static_cast<uint32_t>(operation.kind)));
     if (coded.kind == OperationKind::kCopy) {
-      coded.size = static_cast<uint32_t>(number(m_.copy_size, operation.size));
+      coded.size = static_cast<uint32_t>(number(m_.cells.copy_size, operation.size));
     } else {
-      coded.size = static_cast<uint32_t>(number(m_.coded_size, operation.size));
+      coded.size = static_cast<uint32_t>(number(m_.cells.coded_size, operation.size));
       if (coded.kind == OperationKind::kValues) values(operation, coded);
       if (coded.kind == OperationKind::kBytes) bytes(operation, coded);
     }
@@ -120,7 +122,7 @@ class OperationCoder {
     if (length < 2) return length;
     unsigned rest = length - 1;
     uint64_t result = 1;
-    for (unsigned i = 0; i < 2 && rest > 0 && length < 16; ++i) {
+    for (unsigned i = 0; i < 2 && rest > 0 && length < 8; ++i) {
       --rest;
       const auto node = i == 0 ? 1u : 2u | static_cast<unsigned>(result & 1);
       result = result << 1 | code_bit(coder_, model.top[length * 4 + node],
@@ -135,15 +137,10 @@ class OperationCoder {
     return result;
   }
 
-  // A small field, and whether it differs from the last one's is learned by the cells themselves.
-  uint32_t field(unsigned row, unsigned bits, uint32_t value) {
-    return code_tree(coder_, m_.parameters[row], bits, value);
-  }
-
   uint32_t row_bytes(uint32_t value) {
     unsigned length = 0;
     while (length < 31 && value >> length != 0) ++length;
-    length = code_tree(coder_, m_.parameters[3] + 32, 5, length);
+    length = code_tree(coder_, m_.cells.row_length, 5, length);
     uint32_t result = 0;
     for (unsigned rest = length; rest > 0;) {
       const unsigned part = rest < 12 ? rest : 12;
@@ -158,17 +155,18 @@ class OperationCoder {
     const unsigned differs = operation.type != last.type || operation.slot != last.slot ||
                              operation.intra != last.intra ||
                              operation.row_bytes != last.row_bytes || operation.fresh != 0;
-    if (code_bit(coder_, m_.parameters[3][0], differs) == 0) {
+    if (code_bit(coder_, m_.cells.values_differ[0], differs) == 0) {
       coded.type = last.type;
       coded.slot = last.slot;
       coded.intra = last.intra;
       coded.row_bytes = last.row_bytes;
       return;
     }
-    coded.type = static_cast<ValueType>(field(0, 3, static_cast<uint32_t>(operation.type)));
-    coded.slot = static_cast<uint8_t>(field(1, 4, operation.slot));
-    coded.fresh = static_cast<uint8_t>(code_bit(coder_, m_.parameters[3][1], operation.fresh));
-    coded.intra = static_cast<uint8_t>(code_bit(coder_, m_.parameters[3][2], operation.intra));
+    coded.type = static_cast<ValueType>(
+        code_tree(coder_, m_.cells.type, 3, static_cast<uint32_t>(operation.type)));
+    coded.slot = static_cast<uint8_t>(code_tree(coder_, m_.cells.slot, 4, operation.slot));
+    coded.fresh = static_cast<uint8_t>(code_bit(coder_, m_.cells.values_fresh[0], operation.fresh));
+    coded.intra = static_cast<uint8_t>(code_bit(coder_, m_.cells.values_intra[0], operation.intra));
     if (coded.intra != 0) coded.row_bytes = row_bytes(operation.row_bytes);
   }
 
@@ -176,14 +174,15 @@ class OperationCoder {
     const Operation& last = m_.last_bytes;
     const unsigned differs = operation.width_log2 != last.width_log2 ||
                              operation.intra != last.intra || operation.row_bytes != last.row_bytes;
-    if (code_bit(coder_, m_.parameters[3][3], differs) == 0) {
+    if (code_bit(coder_, m_.cells.bytes_differ[0], differs) == 0) {
       coded.width_log2 = last.width_log2;
       coded.intra = last.intra;
       coded.row_bytes = last.row_bytes;
       return;
     }
-    coded.intra = static_cast<uint8_t>(code_bit(coder_, m_.parameters[3][4], operation.intra));
-    coded.width_log2 = static_cast<uint8_t>(field(2, 2, operation.width_log2));
+    coded.intra = static_cast<uint8_t>(code_bit(coder_, m_.cells.bytes_intra[0], operation.intra));
+    coded.width_log2 =
+        static_cast<uint8_t>(code_tree(coder_, m_.cells.width, 2, operation.width_log2));
     coded.row_bytes = row_bytes(operation.row_bytes);
   }
 
@@ -199,7 +198,7 @@ class OperationCoder {
     } else if (operation.old.offset == diagonal.offset) {
       where = kDiagonal;
     }
-    where = code_tree(coder_, m_.place + (m_.last_kind * 4), 2, where);
+    where = code_tree(coder_, m_.cells.place + m_.last_kind * 4, 2, where);
     if (where == kFollows) {
       coded.old = m_.old;
     } else if (where == kDiagonal) {
@@ -208,15 +207,16 @@ class OperationCoder {
       const bool behind = operation.old.offset < m_.old.offset;
       const uint64_t distance =
           behind ? m_.old.offset - operation.old.offset : operation.old.offset - m_.old.offset;
-      const unsigned negative = code_bit(coder_, m_.place_negative, behind ? 1 : 0);
-      const uint64_t coded_distance = number(m_.place_distance, distance);
+      const unsigned negative = code_bit(coder_, m_.cells.place_negative[0], behind ? 1 : 0);
+      const uint64_t coded_distance = number(m_.cells.place_distance, distance);
       coded.old.component = m_.old.component;
       coded.old.offset =
           negative != 0 ? m_.old.offset - coded_distance : m_.old.offset + coded_distance;
     } else {
-      coded.old.component =
-          component_count_ > 1 ? code_tree(coder_, m_.component, 3, operation.old.component) : 0;
-      coded.old.offset = number(m_.place_distance, operation.old.offset);
+      coded.old.component = component_count_ > 1
+                                ? code_tree(coder_, m_.cells.component, 3, operation.old.component)
+                                : 0;
+      coded.old.offset = number(m_.cells.place_distance, operation.old.offset);
     }
   }
 

@@ -25,7 +25,7 @@ uint32_t ring_size(const PatchLimits& limits) {
 
 uint32_t old_buffer_size(const PatchLimits& limits) {
   const uint32_t quarter = ring_size(limits) / 4;
-  return quarter < 65536 ? quarter : 65536;
+  return quarter < 256 ? 256 : quarter < 65536 ? quarter : 65536;
 }
 
 // New bytes are written in units of a quarter of the ring, or sooner at restart points.

@@ -68,8 +68,9 @@ struct ValueContext {
   uint32_t above_bits;  // intra: the value one row before, or 0
 };
 
-inline constexpr unsigned kStateCells[2] = {512, 2560};  // of level S and L
-inline constexpr unsigned kStateWeightSets = 48;
+inline constexpr unsigned kStateCells[2] = {320, 2560};  // of level S and L
+inline constexpr unsigned kStateWeights =
+    36 * 3;  // level L: three for each of 36 mixes, behind the cells
 
 struct ValueState {
   int32_t mean;      // expected exponent + length of the difference, 8 fractional bits
@@ -81,13 +82,17 @@ struct ValueState {
   uint32_t tiles;    // of tile flags, newest in bit 0
   uint32_t seen;     // values coded, stops at 65535
   Cell tile_cells[4];
-  MixWeight weights[kStateWeightSets][3];
-  Cell cells[1];  // kStateCells[level]
+  Cell cells[1];  // kStateCells[level], then at level L the weights
 };
 
 inline constexpr uint32_t value_state_size(unsigned level) {
-  return static_cast<uint32_t>(sizeof(ValueState) - sizeof(Cell)) +
-         kStateCells[level] * static_cast<uint32_t>(sizeof(Cell));
+  const unsigned numbers = kStateCells[level] + (level == 0 ? 0 : kStateWeights);
+  return static_cast<uint32_t>(sizeof(ValueState)) +
+         (numbers - 1) * static_cast<uint32_t>(sizeof(Cell));
+}
+
+inline MixWeight* value_weights(ValueState& state) {
+  return reinterpret_cast<MixWeight*>(static_cast<Cell*>(state.cells) + kStateCells[1]);
 }
 
 inline void value_state_reset(ValueState& state, unsigned level) {
@@ -100,11 +105,11 @@ inline void value_state_reset(ValueState& state, unsigned level) {
   state.tiles = 0;
   state.seen = 0;
   for (Cell& cell : state.tile_cells) cell = kCellStart;
-  for (auto& set : state.weights) {
-    for (MixWeight& weight : set) weight = mix_start(3);
-  }
   Cell* cells = state.cells;
   for (unsigned i = 0; i < kStateCells[level]; ++i) cells[i] = kCellStart;
+  if (level == 0) return;
+  MixWeight* weights = value_weights(state);
+  for (unsigned i = 0; i < kStateWeights; ++i) weights[i] = mix_start(3);
 }
 
 template <class Coder, unsigned Level>
@@ -148,7 +153,7 @@ class ValueModel {
       return code_bit(coder_, cells[first], bit);
     } else {
       Cell* const mixed[3] = {cells + first, cells + second, cells + third};
-      return code_mixed(coder_, mixed, s_.weights[weight_set], bit);
+      return code_mixed(coder_, mixed, value_weights(s_) + weight_set * 3, bit);
     }
   }
 
