@@ -49,7 +49,7 @@ class FileStorage : public Storage {
   // The old files already are the new ones: copies them.
   Result<void> copy_old();
   Result<void> commit();
-  uint64_t written() const { return written_; }
+  uint64_t new_size() const;  // of all components, once done
 
  private:
   Result<OpenComponent*> component(uint32_t index);
@@ -59,6 +59,7 @@ class FileStorage : public Storage {
   void discard();
 
   Path resume_path_;
+  bool is_state_ours_ = false;          // made or understood: never remove another file
   std::optional<ResumeState> resumed_;  // the state that an earlier run left
   std::optional<CheckpointRecord> newest_;
   std::chrono::steady_clock::time_point stored_at_;
@@ -66,7 +67,6 @@ class FileStorage : public Storage {
   std::vector<OpenComponent> components_;    // in the caller's order
   std::vector<size_t> order_;                // of the bundle's components
   std::vector<bundle::Component> promised_;  // in the bundle's order
-  uint64_t written_ = 0;
 };
 
 Result<void> FileStorage::open(const ApplyOptions& options) {
@@ -81,6 +81,7 @@ Result<void> FileStorage::open(const ApplyOptions& options) {
     auto state = load_resume_state(resume_path_);
     if (!state) return tl::unexpected(state.error());
     resumed_ = std::move(*state);
+    is_state_ours_ = true;
     newest_ = resumed_->checkpoint;
   }
   if (!resume_path_.empty() && !resumed_) {
@@ -89,6 +90,7 @@ Result<void> FileStorage::open(const ApplyOptions& options) {
       if (!is_free) return is_free;
     }
     if (auto stored = store(); !stored) return stored;
+    is_state_ours_ = true;
   }
   for (size_t i = 0; i < components_.size(); ++i) {
     if (auto opened = open_new(options, i); !opened) return opened;
@@ -152,7 +154,6 @@ Result<void> FileStorage::read_old(Place place, std::span<uint8_t> data) {
 Result<void> FileStorage::write_new(Place place, base::Bytes data) {
   auto found = component(place.component);
   if (!found) return tl::unexpected(found.error());
-  written_ += data.size();
   return (*found)->new_file->write_at(place.offset, data);
 }
 
@@ -191,7 +192,7 @@ Result<uint64_t> FileStorage::suspend() {
 }
 
 void FileStorage::discard() {
-  if (resume_path_.empty()) return;
+  if (!is_state_ours_) return;
   for (OpenComponent& opened : components_) {
     if (opened.new_file) opened.new_file->discard();
   }
@@ -219,9 +220,14 @@ Result<void> FileStorage::copy_old() {
         return fail(TENSORPATCH_E_NEW, "storage does not hold what was written");
       }
     }
-    written_ += bytes.size();
   }
   return {};
+}
+
+uint64_t FileStorage::new_size() const {
+  uint64_t size = 0;
+  for (const bundle::Component& component : promised_) size += component.new_size;
+  return size;
 }
 
 Result<void> FileStorage::commit() {
@@ -266,6 +272,8 @@ class Source {
  public:
   Source(base::Bytes bundle, InputCallback input)
       : bundle_(bundle), input_(std::move(input)), buffer_(input_ ? kPieceSize : 0) {}
+  // All of a bundle in a file; empty for a stream.
+  base::Bytes file() const { return bundle_; }
   // The bytes from `offset` on; a stream is there already. Empty: the end.
   Result<base::Bytes> next(uint64_t offset) {
     if (input_) {
@@ -283,20 +291,24 @@ class Source {
   std::vector<uint8_t> buffer_;
 };
 
-// Goes to where the checkpoint is, with the kept head of the bundle.
-Result<void> go_on(FileStorage& storage, ApplierRun& run) {
+// Goes to where the checkpoint is, with the head of the bundle in the file, or for a stream with
+// the kept one. The applier compares its statement with the checkpoint's.
+Result<void> go_on(const Source& source, FileStorage& storage, ApplierRun& run) {
   const ResumeState& state = *storage.resumed();
-  storage.head().take(state.head);
+  storage.head().take(source.file().empty() ? base::Bytes(state.head) : source.file());
+  if (!storage.head().is_complete())
+    return fail(TENSORPATCH_E_TRUNCATED, "the bundle ends too early");
+  if (auto written = run.write(storage.head().bytes()); !written) return written;
   auto offset = storage.head().offset_of(*state.checkpoint);
   if (!offset) return tl::unexpected(offset.error());
-  if (auto written = run.write(state.head); !written) return written;
   return run.go_on_at(*offset);
 }
 
 // True: done; false: already new.
 Result<bool> feed(Source& source, FileStorage& storage, ApplierRun& run) {
   if (storage.resumed() && storage.resumed()->checkpoint) {
-    if (auto gone_on = go_on(storage, run); !gone_on) return tl::unexpected(gone_on.error());
+    if (auto gone_on = go_on(source, storage, run); !gone_on)
+      return tl::unexpected(gone_on.error());
   }
   uint64_t offset = run.next_offset();
   for (;;) {
@@ -357,7 +369,7 @@ Result<ApplyReport> apply(const ApplyOptions& options) {
     storage.give_up(ended.error().code);
     return tl::unexpected(ended.error());
   }
-  report.written = storage.written();
+  report.new_size = storage.new_size();
   report.workspace_size = run.workspace_size();
   report.signed_by = run.signed_by();
   return report;

@@ -56,7 +56,7 @@ json 'j["result"] == "verified" and not j["old_checked"] and not j["already_new"
 ok verify u.tpb --pubkey k.pub $class --old old.tflite --json
 json 'j["old_checked"] and j["signed_by"] == ["'"$key_id"'"]'
 ok apply old.tflite u.tpb -o n --pubkey k.pub $class --json
-json 'j["result"] == "applied" and j["new"] == ["n"] and j["written"] == '"$(size_of new.tflite)"
+json 'j["result"] == "applied" and j["new"] == ["n"] and j["new_size"] == '"$(size_of new.tflite)"
 ok sign u.tpb --key other --json
 json 'j["result"] == "signed" and j["signature_count"] == 2'
 ok sign u.tpb --export-tbs tbs --json

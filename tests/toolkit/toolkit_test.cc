@@ -25,12 +25,21 @@ std::string random_text(size_t size, uint32_t seed) {
 class Toolkit : public testing::Test {
  protected:
   void SetUp() override {
-    test::write_file(folder_ / "old", random_text(200000, 1));
-    test::write_file(folder_ / "new", random_text(400000, 2));
+    test::write_file(folder_ / "old", random_text(50000, 1));
+    test::write_file(folder_ / "new", random_text(kNewSize, 2));
+    if (bundle_.empty()) make_bundle();
+    test::write_file(folder_ / "k", private_key_);
+    test::write_file(folder_ / "k.pub", public_key_);
+    test::write_file(folder_ / "u.tpb", bundle_);
+  }
+
+  // Once for all tests: the same inputs give the same bundle.
+  void make_bundle() {
     const auto key = generate_key_files(folder_ / "k", Existing::kKeep);
     ASSERT_TRUE(key) << key.error().message;
-    PackOptions options = pack_options();
-    const auto report = pack(options);
+    private_key_ = test::read_file(folder_ / "k");
+    public_key_ = test::read_file(folder_ / "k.pub");
+    const auto report = pack(pack_options());
     ASSERT_TRUE(report) << report.error().message;
     bundle_ = test::read_file(folder_ / "u.tpb");
     EXPECT_EQ(report->bundle_size, bundle_.size());
@@ -55,8 +64,8 @@ class Toolkit : public testing::Test {
   }
 
   // The bundle's bytes [begin, end) as a stream, `bite` at a time.
-  InputCallback stream(uint64_t begin, uint64_t end, size_t bite) {
-    return [this, begin, end, bite](std::span<uint8_t> data) mutable -> Result<size_t> {
+  static InputCallback stream(uint64_t begin, uint64_t end, size_t bite) {
+    return [begin, end, bite](std::span<uint8_t> data) mutable -> Result<size_t> {
       const size_t count = std::min<uint64_t>({bite, data.size(), end - begin});
       std::copy_n(bundle_.begin() + static_cast<std::ptrdiff_t>(begin), count, data.begin());
       begin += count;
@@ -65,7 +74,10 @@ class Toolkit : public testing::Test {
   }
 
   test::TempFolder folder_;
-  std::string bundle_;
+  static constexpr size_t kNewSize = 300000;
+  static inline std::string bundle_;
+  static inline std::string private_key_;
+  static inline std::string public_key_;
 };
 
 TEST_F(Toolkit, AppliesAStreamOfAnyBites) {
@@ -76,14 +88,14 @@ TEST_F(Toolkit, AppliesAStreamOfAnyBites) {
     const auto report = apply(options);
     ASSERT_TRUE(report) << report.error().message;
     EXPECT_EQ(report->outcome, Outcome::kDone);
-    EXPECT_EQ(report->written, 400000u);
+    EXPECT_EQ(report->new_size, kNewSize);
     EXPECT_EQ(test::read_file(folder_ / "made"), test::read_file(folder_ / "new"));
   }
 }
 
 TEST_F(Toolkit, GoesOnAfterEveryKindOfCut) {
   const size_t files = folder_.count();
-  for (uint64_t cut = 0; cut < bundle_.size(); cut += 20011) {
+  for (uint64_t cut = 0; cut < bundle_.size(); cut += 30011) {
     ApplyOptions options = apply_options();
     options.resume = folder_ / "state";
     options.input = stream(0, cut, 5000);
@@ -146,6 +158,17 @@ TEST_F(Toolkit, CancellingTheSelfCheckMakesNoBundle) {
   ASSERT_FALSE(pack(options));
   EXPECT_TRUE(was_checking);
   EXPECT_FALSE(std::filesystem::exists(folder_ / "v.tpb"));
+}
+
+TEST_F(Toolkit, AFileThatIsNoStateIsNotTouched) {
+  test::write_file(folder_ / "precious", "not a state");
+  ApplyOptions options = apply_options();
+  options.resume = folder_ / "precious";
+  const auto report = apply(options);
+  ASSERT_FALSE(report);
+  EXPECT_EQ(report.error().code, TENSORPATCH_E_CHECKPOINT);
+  EXPECT_EQ(test::read_file(folder_ / "precious"), "not a state");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "made.part"));
 }
 
 TEST_F(Toolkit, AFailingSignerMakesNoBundle) {

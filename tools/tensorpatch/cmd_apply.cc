@@ -71,10 +71,10 @@ Result<int> run(const Options& options, Terminal& terminal) {
     written.push_back(files.new_file.string());
   }
   text += is_new ? ": nothing to do, the old file already is the new one; copied"
-                 : ": " + bytes_text(report->written) + ", digest right";
+                 : ": " + bytes_text(report->new_size) + ", digest right";
   terminal.result(text + "\n", {{"result", is_new ? "already new" : "applied"},
                                 {"new", written},
-                                {"written", report->written},
+                                {"new_size", report->new_size},
                                 {"workspace_size", report->workspace_size},
                                 {"signed_by", hex_list(report->signed_by)}});
   return 0;

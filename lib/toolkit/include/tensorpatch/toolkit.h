@@ -201,7 +201,7 @@ enum class Outcome : uint8_t {
 struct ApplyReport {
   Outcome outcome = Outcome::kDone;
   uint64_t next_offset = 0;  // of the bundle, when interrupted
-  uint64_t written = 0;      // bytes of new
+  uint64_t new_size = 0;     // bytes of all new files
   uint32_t workspace_size = 0;
   std::vector<Digest> signed_by;
 };
