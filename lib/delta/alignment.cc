@@ -15,6 +15,9 @@ namespace {
 
 using model::Segment;
 
+// Equivalences shorter than this that lead away from their neighbours cost more than they save.
+constexpr uint64_t kShort = 24;
+
 // Old bytes that are indexed at once; the suffix array takes five times as much memory.
 constexpr uint64_t kWindow = uint64_t{32} << 20;
 
@@ -282,15 +285,32 @@ class Aligner {
     const Gathered old_text(input_.old_bytes, old_parts), new_text(input_.new_bytes, rest_);
     ByteMatchOptions options;
     options.window = kWindow;
-    const std::vector<Equivalence> found =
-        input_.old_bytes.empty() ? std::vector<Equivalence>{}
-                                 : match_bytes(old_text.bytes(), new_text.bytes(), options);
+    std::vector<Equivalence> found;
+    if (!input_.old_bytes.empty()) {
+      found = match_bytes(old_text.bytes(), new_text.bytes(), options);
+      drop_strays(found);
+    }
     uint64_t text_offset = 0;  // of the part in new_text
     size_t next = 0;
     for (const Rest& part : rest_) {
       align_part(part, text_offset, old_parts, found, next);
       text_offset += part.size;
     }
+  }
+
+  static void drop_strays(std::vector<Equivalence>& found) {
+    const auto near = [](const Equivalence& a, const Equivalence& b) {
+      const uint64_t x = a.old_offset - a.new_offset, y = b.old_offset - b.new_offset;
+      return std::min(x - y, y - x) <= kResyncReach;
+    };
+    std::vector<Equivalence> kept;
+    for (size_t i = 0; i < found.size(); ++i) {
+      if (found[i].size >= kShort || (!kept.empty() && near(kept.back(), found[i])) ||
+          (i + 1 < found.size() && near(found[i], found[i + 1]))) {
+        kept.push_back(found[i]);
+      }
+    }
+    found = std::move(kept);
   }
 
   // Offset in old for an offset in the gathered text, and how many bytes follow it there.
