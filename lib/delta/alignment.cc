@@ -16,7 +16,7 @@ namespace {
 using model::Segment;
 
 // Equivalences shorter than this that lead away from their neighbours cost more than they save.
-constexpr uint64_t kShort = 24;
+constexpr uint64_t kShort = 32;
 
 // Old bytes that are indexed at once; the suffix array takes five times as much memory.
 constexpr uint64_t kWindow = uint64_t{32} << 20;
