@@ -19,8 +19,10 @@ printf 'deb-src [signed-by=%s] http://deb.debian.org/debian%s main\n' \
 settings=(-q -o "Dir::Etc::SourceList=$work/sources.list" -o Dir::Etc::SourceParts=/dev/null
   -o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work/cache" -o APT::Sandbox::User=
   -o Acquire::Retries=3 -o Acquire::Languages=none)
-if ! { apt-get "${settings[@]}" update && apt-get "${settings[@]}" source --download-only libsodium; } \
-  >log 2>&1; then
+download() {
+  apt-get "${settings[@]}" update && apt-get "${settings[@]}" source --download-only libsodium
+}
+if ! download >log 2>&1; then
   cat log >&2
   echo "the source of libsodium cannot be had; hint: unpack it by hand and configure with" \
     "-DTENSORPATCH_LIBSODIUM_SOURCE=FOLDER" >&2

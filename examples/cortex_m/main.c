@@ -18,7 +18,7 @@ static const tensorpatch_key release_keys[] = {
 enum { PIECE_SIZE = 100 }; /* what a radio may bring at once; any size does */
 
 static tensorpatch_applier applier;
-static uint64_t workspace[65536 / sizeof(uint64_t)]; /* enough for the profile mcu-64k */
+static uint64_t workspace[262144 / sizeof(uint64_t)]; /* enough for the profile mcu-256k */
 static uint8_t new_slot[1 << 20];
 
 static int read_old(void* context, uint32_t component, uint64_t offset, uint8_t* data,

@@ -2,8 +2,8 @@
 # cortex_m4.sh: builds for a Cortex-M4 and runs that build's tests in QEMU.
 #
 # usage: cortex_m4.sh PROGRAM SOURCE FOLDER
-# What examples/cortex_m applies is a bundle of testdata's models that PROGRAM (tensorpatch) packs and
-# signs here; everything made goes to FOLDER.
+# What examples/cortex_m applies is a bundle of testdata's models that PROGRAM (tensorpatch) packs
+# and signs here; everything made goes to FOLDER.
 # SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
 program=$1 source=$2 folder=$3
