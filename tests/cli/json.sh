@@ -22,7 +22,8 @@ quiet
 json 'j["sequence"] == 42 and j["security_version"] == 3 and j["version"] == "2.1"'
 json 'j["device_class"] == "123e4567-e89b-42d3-a456-426614174000"'
 json 'j["metadata"] == {"team": "audio", "run": "17"}'
-json 'j["signatures"] == [{"algorithm": 1, "key_id": "'"$key_id"'", "check": "signature not checked"}]'
+json 'j["signatures"][0] == {"algorithm": 1, "key_id": "'"$key_id"'",
+  "check": "signature not checked"}'
 json 'j["components"][0]["name"] == "kws" and j["components"][0]["tensors"] == []'
 json 'j["components"][0]["old_sha256"] == "'"$(sha256sum old.tflite | cut -c1-64)"'"'
 json 'j["components"][0]["new_sha256"] == "'"$(sha256sum new.tflite | cut -c1-64)"'"'
@@ -44,6 +45,9 @@ flip wrong.tpb $((16 + 256 + 40)) # in the signature
 run inspect wrong.tpb --pubkey k.pub
 [ $code -eq 3 ] || fail "exit code $code for a wrong signature"
 says 'WRONG'
+run inspect wrong.tpb --pubkey k.pub --json
+[ $code -eq 3 ] || fail "exit code $code for a wrong signature"
+json 'j["signatures"][0]["check"] == "WRONG"'
 cp u.details changed.details
 flip changed.details 100
 refuse 3 '' inspect u.tpb --details changed.details
@@ -73,6 +77,11 @@ cp old.tflite wrong.tflite
 flip wrong.tflite 9
 refuse 4 'wrong old' apply wrong.tflite plain.tpb -o n3 --pubkey k.pub --json
 json 'j["error"]["exit_code"] == 4 and j["error"]["status"] == 64 and j["error"]["message"]'
+code=0
+head -c 100 plain.tpb | "$TENSORPATCH" apply old.tflite - -o n4 --pubkey k.pub --json \
+  --resume state >"$out" 2>"$err" || code=$?
+[ $code -eq 6 ] || fail "exit code $code instead of 6"
+json 'j["error"]["exit_code"] == 6 and j["error"]["next_offset"] == 0'
 
 # --help of every command ends with three commands that could be typed.
 for command in keygen pubkey pack sign verify apply inspect bsdiff bspatch; do

@@ -1,7 +1,7 @@
 # lib.sh: what the scripts of this folder share: a folder of their own, and words for expectations.
 #
-# ctest calls `sh TOPIC.sh`, with TENSORPATCH (the program) and TESTDATA in the environment. A script
-# stops at the first expectation that does not hold. There are no skips: what is missing is a failure.
+# ctest calls `sh TOPIC.sh` with TENSORPATCH (the program) and TESTDATA in the environment. A script
+# stops at the first expectation that does not hold. There are no skips: what is missing fails.
 # SPDX-License-Identifier: Apache-2.0
 set -eu
 : "${TENSORPATCH:?names the program}" "${TESTDATA:?names the folder of test data}"

@@ -1,5 +1,5 @@
-# readme.sh: every example of README.md that is marked as `sh` with "tensorpatch" in it, run as it is
-# written, in order, in one folder.
+# readme.sh: every example of README.md that is marked as `sh`, run as it is written, in order, in
+# one folder.
 # SPDX-License-Identifier: Apache-2.0
 . "$(dirname "$0")/lib.sh"
 : "${README:?names the file}"

@@ -88,7 +88,7 @@ cp k.pub taken.pub
 refuse 1 'exists already' keygen -o taken # its second file is in the way
 
 # Usage: 2.
-refuse 2 '' frobnicate
+refuse 2 "'frobnicate' is not a command" frobnicate
 refuse 2 '' pack old.tflite -o n --key k
 refuse 2 '' pack old.tflite new.tflite --key k
 refuse 2 'profile' pack old.tflite new.tflite -o n --key k --profile gigantic

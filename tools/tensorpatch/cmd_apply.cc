@@ -47,12 +47,12 @@ Result<toolkit::ApplyOptions> apply_options(const Options& options, Terminal& te
 
 int interrupted(const Options& options, const toolkit::ApplyReport& report, Terminal& terminal) {
   const std::string offset = std::to_string(report.next_offset);
-  const int code = terminal.error(
+  return terminal.error(
       {TENSORPATCH_E_INTERRUPTED,
        "interrupted; feed the bundle from offset " + offset + " to go on",
        "call again with --resume " + options.resume + "; from a stream: tail -c +" +
-           std::to_string(report.next_offset + 1) + " BUNDLE | tensorpatch apply ... -"});
-  return code;
+           std::to_string(report.next_offset + 1) + " BUNDLE | tensorpatch apply ... -"},
+      {{"next_offset", report.next_offset}});
 }
 
 Result<int> run(const Options& options, Terminal& terminal) {

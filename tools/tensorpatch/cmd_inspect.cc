@@ -196,10 +196,10 @@ Result<int> run(const Options& options, Terminal& terminal) {
   if (!report) return tl::unexpected(report.error());
   terminal.result(text_of(options, *report), json_of(*report));
   for (const toolkit::SignatureFacts& signature : report->signatures) {
-    if (signature.check == Check::kWrong) {
-      return fail(TENSORPATCH_E_SIGNATURE, "a signature by a given key is wrong",
-                  "the bundle was changed after it was signed; do not use it");
-    }
+    if (signature.check != Check::kWrong) continue;
+    terminal.note("tensorpatch: error: a signature by a given key is wrong");
+    terminal.note("hint: the bundle was changed after it was signed; do not use it");
+    return exit_code(TENSORPATCH_E_SIGNATURE);
   }
   return 0;
 }

@@ -17,6 +17,10 @@ Error usage_error(const CLI::ParseError& error, const CLI::App& app) {
     message[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(message[0])));
   }
   while (message.ends_with('.') || message.ends_with('\n')) message.pop_back();
+  const std::vector<std::string> unknown = app.remaining();
+  if (app.get_subcommands().empty() && !unknown.empty()) {
+    message = "'" + unknown.front() + "' is not a command";
+  }
   std::string command = "tensorpatch";
   for (const CLI::App* called : app.get_subcommands()) command += " " + called->get_name();
   return {TENSORPATCH_E_USAGE, message, "see `" + command + " --help`"};

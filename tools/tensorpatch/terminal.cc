@@ -119,17 +119,18 @@ void Terminal::warning(std::string_view text) {
   note("tensorpatch: warning: " + std::string(text));
 }
 
-int Terminal::error(const Error& error) {
+int Terminal::error(const Error& error, const Json& facts) {
   note("tensorpatch: error: " + error.message);
   if (!error.hint.empty()) note("hint: " + error.hint);
   const int code = exit_code(error.code);
   if (json_) {
-    result({}, {{"error",
-                 {{"status", static_cast<int>(error.code)},
-                  {"name", tensorpatch_status_text(error.code)},
-                  {"exit_code", code},
-                  {"message", error.message},
-                  {"hint", error.hint}}}});
+    Json json = {{"status", static_cast<int>(error.code)},
+                 {"name", tensorpatch_status_text(error.code)},
+                 {"exit_code", code},
+                 {"message", error.message},
+                 {"hint", error.hint}};
+    json.update(facts);
+    result({}, {{"error", json}});
   }
   return code;
 }

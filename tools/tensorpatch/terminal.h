@@ -36,8 +36,9 @@ class Terminal {
   void result(std::string_view text, const Json& json);
   void note(std::string_view text);
   void warning(std::string_view text);
-  // Prints the error and its hint; returns the exit code. With --json also an object with "error".
-  int error(const Error& error);
+  // Prints the error and its hint; returns the exit code. With --json also an object with "error",
+  // to which `facts` are added.
+  int error(const Error& error, const Json& facts = Json::object());
 
   // For the toolkit's calls: draws the bar; false when a signal asked to stop.
   toolkit::ProgressCallback progress();
