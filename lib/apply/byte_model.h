@@ -13,7 +13,8 @@
 // live in one table indexed by hash, without checks: a collision costs size, never correctness.
 //
 // With fewer than 2^10 cells only orders 0 and 1 are mixed, and without a match table no match
-// model. SPDX-License-Identifier: Apache-2.0
+// model.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <stdint.h>

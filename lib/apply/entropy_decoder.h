@@ -2,7 +2,8 @@
 //
 // Range coding as by G. N. N. Martin (1979): 32-bit range, bytes out when the range falls below
 // 2^24; the encoder resolves carries (lib/delta/entropy_encoder.h). The first four bytes fill the
-// code word; where the payload has ended, zeros follow. SPDX-License-Identifier: Apache-2.0
+// code word; where the payload has ended, zeros follow.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <stdint.h>

@@ -5,7 +5,8 @@
 // caller, who puts the next payload bytes behind it (at most kMaxStepInput - 1 bytes are ever left
 // over). New is written in ascending order and never read back. All sizes in a PatchJob come from a
 // verified statement; everything in the stream is checked, since a signature says who made it and
-// not that it is right. SPDX-License-Identifier: Apache-2.0
+// not that it is right.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include "codec.h"

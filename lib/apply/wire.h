@@ -1,5 +1,6 @@
 // wire.h: little-endian reads and writes, and small memory helpers. Bounds are the caller's to
-// check. SPDX-License-Identifier: Apache-2.0
+// check.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <stddef.h>

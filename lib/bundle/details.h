@@ -3,7 +3,8 @@
 //
 // docs/FORMAT.md section 6. A file beside the bundle; its digest is in the manifest, so it may be
 // lost without harm and cannot be exchanged. FlatBuffers of schemas/bundle.fbs, the same bytes for
-// the same list. SPDX-License-Identifier: Apache-2.0
+// the same list.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

@@ -3,7 +3,8 @@
 // docs/FORMAT.md section 6. Sizes, digests, limits and versions that devices act on are in the
 // statement and nowhere else; contract() puts both together. The bytes are a FlatBuffers table of
 // schemas/bundle.fbs, at most 65,536, the same for the same content. Text is UTF-8 without control
-// characters. SPDX-License-Identifier: Apache-2.0
+// characters.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,8 @@
 // bundle/profile.h: what kinds of devices can take: the largest limits, the workspace, the codecs.
 //
 // Named profiles and JSON files with the schema of docs/PROFILES.md. A profile never changes what
-// is right, only what fits. SPDX-License-Identifier: Apache-2.0
+// is right, only what fits.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
 // bundle/statement.cc: the statement's bytes through the offsets of lib/apply/format.h, as devices
-// read them. SPDX-License-Identifier: Apache-2.0
+// read them.
+// SPDX-License-Identifier: Apache-2.0
 #include "bundle/statement.h"
 
 #include <algorithm>

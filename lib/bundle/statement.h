@@ -3,7 +3,8 @@
 // docs/FORMAT.md section 1.2. What read_statement accepts, write_statement writes with the same
 // bytes, but for optional flags' meaning, which nobody knows yet; both refuse what that page says
 // must be refused. Device limits that a statement cannot know (floors, capacity, ring) are the
-// applier's. SPDX-License-Identifier: Apache-2.0
+// applier's.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <array>

@@ -1,3 +1,5 @@
+// delta/alignment.cc: pairs segments of new with old's by name, content and shape, and the bytes
+// between by the bsdiff method.
 // SPDX-License-Identifier: Apache-2.0
 #include "delta/alignment.h"
 

@@ -1,5 +1,6 @@
 // delta/alignment.h: which stretch of new goes with which stretch of old, before any coding is
-// chosen. SPDX-License-Identifier: Apache-2.0
+// chosen.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

@@ -1,3 +1,4 @@
+// delta/chunk_encoder.cc: codes operations and their data, and counts what a choice would cost.
 // SPDX-License-Identifier: Apache-2.0
 #include "delta/chunk_encoder.h"
 

@@ -3,8 +3,8 @@
 // new is aligned with old (tensors by name, content or shape; the bytes between by the bsdiff
 // method), each aligned stretch gets the operations that need the fewest bytes, and intervals of
 // new are encoded independently, so that work is parallel, memory bounded and the result the same
-// for any job count. docs/FORMAT.md section 3 describes the patch stream. SPDX-License-Identifier:
-// Apache-2.0
+// for any job count. docs/FORMAT.md section 3 describes the patch stream.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

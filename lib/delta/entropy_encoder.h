@@ -2,7 +2,8 @@
 // cost.
 //
 // Both have the interface that the shared models call: code(probability, bit) and raw(value, bits),
-// each returning what it was given. SPDX-License-Identifier: Apache-2.0
+// each returning what it was given.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <array>

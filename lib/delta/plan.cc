@@ -1,3 +1,4 @@
+// delta/plan.cc: tries the codings that may fit each stretch and keeps the cheapest.
 // SPDX-License-Identifier: Apache-2.0
 #include "delta/plan.h"
 

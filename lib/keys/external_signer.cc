@@ -3,7 +3,8 @@
 //
 // The message is handed over as a file in memory rather than a pipe: nothing to feed, no SIGPIPE
 // when the program does not read, and programs that need the size of their input (openssl pkeyutl
-// -rawin) work. SPDX-License-Identifier: Apache-2.0
+// -rawin) work.
+// SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>

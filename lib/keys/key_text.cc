@@ -121,7 +121,9 @@ std::string algorithm_name(std::span<const uint8_t> der) {
   const std::span<const uint8_t> head = der.first(std::min<size_t>(der.size(), 40));
   for (const Entry& entry : kEntries) {
     const auto same = [](uint8_t byte, char c) { return byte == static_cast<uint8_t>(c); };
-    if (!std::ranges::search(head, entry.oid, same).empty()) return std::string(entry.name);
+    const auto found =
+        std::search(head.begin(), head.end(), entry.oid.begin(), entry.oid.end(), same);
+    if (found != head.end()) return std::string(entry.name);
   }
   return "unknown";
 }

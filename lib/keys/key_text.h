@@ -2,7 +2,8 @@
 //
 // Private to lib/keys. The wrappings: PEM (RFC 7468), the two lines of minisign and signify (a
 // comment, then base64), OpenSSH public key lines, hex. Payloads may be secret, so their memory is
-// wiped. SPDX-License-Identifier: Apache-2.0
+// wiped.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <sodium.h>

@@ -176,7 +176,7 @@ Result<SecretBytes> read_key(KeyText text, const std::function<Result<std::strin
 // In memory that is locked, guarded and wiped (sodium_malloc).
 struct PrivateKey::Secret {
   struct Free {
-    void operator()(uint8_t* bytes) const { sodium_free(bytes); }
+    void operator()(uint8_t* memory) const { sodium_free(memory); }
   };
   std::unique_ptr<uint8_t, Free> bytes;
   PublicKey public_key;

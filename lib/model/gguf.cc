@@ -5,7 +5,8 @@
 // and offset in the data, which begins at the next multiple of general.alignment. Block-quantised
 // types are bytes with block_size and block_elements. A tensor of a type that is not known stays
 // among the bytes between. Refused: what ends early, nested arrays, an alignment that is no power
-// of two, sizes that wrap, rows that are no whole blocks. SPDX-License-Identifier: Apache-2.0
+// of two, sizes that wrap, rows that are no whole blocks.
+// SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <string>
 #include <utility>

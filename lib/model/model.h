@@ -1,7 +1,8 @@
 // model/model.h: a model file seen as segments that tile it.
 //
-// Every byte of the file lies in exactly one segment: a tensor's values, a quantisation or bias array,
-// or the bytes between. A parser only says where things are; it copies no weights and changes nothing.
+// Every byte of the file lies in exactly one segment: a tensor's values, a quantisation or bias
+// array, or the bytes between. A parser only says where things are; it copies no weights and
+// changes nothing.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -49,10 +50,13 @@ struct Segment {
   uint64_t size = 0;    // bytes, > 0; a multiple of element_size(type)
   ElementType type = ElementType::kBytes;
   Role role = Role::kOther;
-  std::string name;              // as the file says, scales as "<tensor>/scale"; empty for kOther; may repeat
-  std::vector<uint64_t> shape;   // outermost first; empty for kOther
-  uint64_t row_elements = 0;     // elements of one row (output channel) where rows are contiguous, else 0
-  // Block-quantised tensors (kBytes only): `block_elements` values take `block_size` bytes; else both 0.
+  // As the file says, scales as "<tensor>/scale"; empty for kOther; may repeat.
+  std::string name;
+  std::vector<uint64_t> shape;  // outermost first; empty for kOther
+  // Elements of one row (output channel) where rows are contiguous, else 0.
+  uint64_t row_elements = 0;
+  // Block-quantised tensors (kBytes only): `block_elements` values take `block_size` bytes; else
+  // both 0.
   uint32_t block_size = 0;
   uint32_t block_elements = 0;
 };
@@ -64,17 +68,17 @@ struct Model {
   Format format = Format::kRaw;
   uint64_t file_size = 0;
   std::vector<Segment> segments;  // ascending offsets; tile [0, file_size)
-  std::string warning;            // why a file that looked like a container was taken as raw; else empty
+  std::string warning;  // why a file that looked like a container was taken as raw; else empty
 };
 
-// Reads the structure of a model file of any kind. Never fails: a damaged or unknown container is a raw
-// model with one kOther segment (none for an empty file) and, when it looked like a known container, a
-// warning. `file` is only looked at during the call.
+// Reads the structure of a model file of any kind. Never fails: a damaged or unknown container is a
+// raw model with one kOther segment (none for an empty file) and, when it looked like a known
+// container, a warning. `file` is only looked at during the call.
 Model parse(base::Bytes file);
 
-// The one check that every parser's result passes before parse() returns it: segments are ascending,
-// not empty, tile the file exactly, and each size is a multiple of its element size and agrees with its
-// shape. Returns what is wrong otherwise.
+// The one check that every parser's result passes before parse() returns it: segments are
+// ascending, not empty, tile the file exactly, and each size is a multiple of its element size and
+// agrees with its shape. Returns what is wrong otherwise.
 Result<void> check_tiling(const Model& model);
 
 }  // namespace tensorpatch::model

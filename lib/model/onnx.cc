@@ -5,8 +5,8 @@
 // indices of sparse tensors, in nested graphs and functions too. raw_data has the element type that
 // the tensor names; packed float_data and double_data are typed; packed varints are bytes. A tensor
 // without a name has that of the first output of its node. Nothing is aligned. Refused: what is no
-// protobuf, nesting deeper than a limit, a file without a graph. SPDX-License-Identifier:
-// Apache-2.0
+// protobuf, nesting deeper than a limit, a file without a graph.
+// SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <protozero/pbf_reader.hpp>
 #include <string>

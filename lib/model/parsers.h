@@ -3,7 +3,8 @@
 // A parser finds the tensors of one kind of container in any order and leaves the bytes between
 // them to tile(). It refuses what is damaged and never reads outside `file`; it may give segments
 // of size zero, which tile() drops. To add a container: one file with looks_like_ and find_, one
-// line in model.cc. SPDX-License-Identifier: Apache-2.0
+// line in model.cc.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <bit>

@@ -4,7 +4,8 @@
 // {"name": {"dtype", "shape", "data_offsets": [begin, end]}, ..., "__metadata__": {text: text}},
 // then the data. Refused, like the format's own reader does: a header above 100 MB, JSON that is
 // not strict, duplicate keys, unknown dtypes, sizes that are not dtype x shape, data with holes or
-// overlaps. Fields of a tensor that are not known are skipped. SPDX-License-Identifier: Apache-2.0
+// overlaps. Fields of a tensor that are not known are skipped.
+// SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>

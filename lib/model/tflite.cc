@@ -6,7 +6,8 @@
 // first one's name. Values whose size is not that of their shape (sparse tensors) get a flat shape.
 // Refused: what the verifier refuses, indices and ranges that point outside, ranges that overlap in
 // part, and tables that share names so often that they would take more memory than a few times the
-// file. SPDX-License-Identifier: Apache-2.0
+// file.
+// SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <map>
 #include <string>

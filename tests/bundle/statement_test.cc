@@ -1,5 +1,6 @@
 // statement_test.cc: statements on hand-written bytes, and every refusal of docs/FORMAT.md
-// section 1.2. SPDX-License-Identifier: Apache-2.0
+// section 1.2.
+// SPDX-License-Identifier: Apache-2.0
 #include "bundle/statement.h"
 
 #include <gtest/gtest.h>

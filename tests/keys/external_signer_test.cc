@@ -1,5 +1,6 @@
 // tests/keys/external_signer_test.cc: signatures by other programs, and all the ways in which they
-// fail. SPDX-License-Identifier: Apache-2.0
+// fail.
+// SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <sys/wait.h>

@@ -1,5 +1,6 @@
 // generated_test.cc: the models of scripts/make_test_models.py, an encoder of its own for each
-// format. SPDX-License-Identifier: Apache-2.0
+// format.
+// SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
 #include <string>

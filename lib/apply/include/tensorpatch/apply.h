@@ -1,13 +1,14 @@
 /* tensorpatch/apply.h: the device side of tensorpatch, in C99.
  *
  * Turns an old model file and the bytes of a bundle, fed in pieces of any size, into the new file.
- * No byte is decoded before the block that holds it has been authenticated; nothing is written before
- * every old file has been checked; DONE means that the new file was read back from storage and its
- * digest is right.
+ * No byte is decoded before the block that holds it has been authenticated; nothing is written
+ * before every old file has been checked; DONE means that the new file was read back from storage
+ * and its digest is right.
  *
- * Memory: none is allocated. The caller gives an applier object, a workspace and the hash state, and
- * keeps all of them alive and in place from tensorpatch_apply_init to the last call. The size of the
- * workspace is a number that the bundle declares (tensorpatch_peek tells it from the first bytes).
+ * Memory: none is allocated. The caller gives an applier object, a workspace and the hash state,
+ * and keeps all of them alive and in place from tensorpatch_apply_init to the last call. The size
+ * of the workspace is a number that the bundle declares (tensorpatch_peek tells it from the first
+ * bytes).
  *
  * Calls: init, then push until it returns TENSORPATCH_DONE (or ALREADY_NEW) or an error (>= 16).
  * After an error the applier stays failed and answers every call with the same status.
@@ -25,12 +26,12 @@
 extern "C" {
 #endif
 
-/* One list for the device and the host. Values are pinned and never used again for another meaning. */
+/* One list for the device and the host. Values are pinned, never used again for another meaning. */
 typedef enum tensorpatch_status {
   TENSORPATCH_OK = 0,
   /* Not errors. */
-  TENSORPATCH_MORE = 1,        /* all given bytes are consumed, or the work limit is reached: call again */
-  TENSORPATCH_DONE = 2,        /* every new file is right, as read back from storage */
+  TENSORPATCH_MORE = 1, /* all given bytes are consumed, or the work limit is reached: call again */
+  TENSORPATCH_DONE = 2, /* every new file is right, as read back from storage */
   TENSORPATCH_ALREADY_NEW = 3, /* every old file already equals its new one; nothing was written */
   /* The caller. */
   TENSORPATCH_E_ARGUMENT = 16, /* a null pointer, a size of zero, a field out of range */
@@ -64,14 +65,14 @@ typedef enum tensorpatch_status {
   TENSORPATCH_E_NEW = 102,        /* storage does not hold what was written */
   TENSORPATCH_E_CHECKPOINT = 103, /* the record is damaged or belongs to another bundle */
   /* Host only (toolkit and program). */
-  TENSORPATCH_E_IO = 128,          /* a file cannot be opened, read or written */
-  TENSORPATCH_E_EXISTS = 129,      /* the output exists and --force was not given */
-  TENSORPATCH_E_USAGE = 130,       /* options that cannot go together, names out of range */
-  TENSORPATCH_E_KEY = 131,         /* a key file that cannot be read, or an unsupported kind of key */
+  TENSORPATCH_E_IO = 128,     /* a file cannot be opened, read or written */
+  TENSORPATCH_E_EXISTS = 129, /* the output exists and --force was not given */
+  TENSORPATCH_E_USAGE = 130,  /* options that cannot go together, names out of range */
+  TENSORPATCH_E_KEY = 131,    /* a key file that cannot be read, or an unsupported kind of key */
   TENSORPATCH_E_INTERRUPTED = 132, /* the input ended early; a checkpoint was kept */
-  TENSORPATCH_E_SELF_CHECK = 133,  /* a bundle just made did not rebuild the new file: our mistake */
-  TENSORPATCH_E_LIMIT = 134,       /* the input is beyond a documented limit of the toolkit */
-  TENSORPATCH_E_SIGNER = 135       /* the external signer failed or made a wrong signature */
+  TENSORPATCH_E_SELF_CHECK = 133, /* a bundle just made did not rebuild the new file: our mistake */
+  TENSORPATCH_E_LIMIT = 134,      /* the input is beyond a documented limit of the toolkit */
+  TENSORPATCH_E_SIGNER = 135      /* the external signer failed or made a wrong signature */
 } tensorpatch_status;
 
 /* The status's name in lower case, such as "wrong old file"; never NULL. */
@@ -85,7 +86,7 @@ enum {
   TENSORPATCH_MAX_STATEMENT_SIZE = 896,
   TENSORPATCH_MAX_MESSAGE_SIZE = 1024, /* signed bytes: the statement in DSSE framing */
   TENSORPATCH_CHECKPOINT_SIZE = 128,
-  TENSORPATCH_PEEK_SIZE = 144, /* first bytes of a bundle that tensorpatch_peek looks at */
+  TENSORPATCH_PEEK_SIZE = 144,   /* first bytes of a bundle that tensorpatch_peek looks at */
   TENSORPATCH_APPLIER_WORDS = 96 /* size of tensorpatch_applier in 8-byte words */
 };
 
@@ -97,8 +98,8 @@ enum tensorpatch_algorithm {
 
 enum tensorpatch_role { TENSORPATCH_ROLE_RELEASE = 1 };
 
-/* A key of the device's ring. Key ids in a bundle are hints: the algorithm and the role are those of the
- * ring's entry. Public data; the arrays stay the caller's. */
+/* A key of the device's ring. Key ids in a bundle are hints: the algorithm and the role are those
+ * of the ring's entry. Public data; the arrays stay the caller's. */
 typedef struct tensorpatch_key {
   uint16_t algorithm; /* enum tensorpatch_algorithm */
   uint16_t role;      /* enum tensorpatch_role */
@@ -118,15 +119,15 @@ typedef struct tensorpatch_hash_port {
 
 enum { TENSORPATCH_BEYOND_END = 1 }; /* read_old's answer that means "not this file" */
 
-/* The caller's storage and cryptography. Each callback returns 0, or anything else to stop the update.
- * `component` is the index of a component in the bundle, 0-based. */
+/* The caller's storage and cryptography. Each callback returns 0, or anything else to stop the
+ * update. `component` is the index of a component in the bundle, 0-based. */
 typedef struct tensorpatch_ports {
   void* context; /* handed to every callback */
   tensorpatch_hash_port hash;
   /* 0 only when `signature` over `message` is right for `key`. */
   int (*verify)(void* context, const tensorpatch_key* key, const uint8_t* message,
                 size_t message_size, const uint8_t* signature, size_t signature_size);
-  /* Reads exactly `size` bytes of an old file; TENSORPATCH_BEYOND_END when the file is too short. */
+  /* Reads exactly `size` bytes of an old file; TENSORPATCH_BEYOND_END when it is too short. */
   int (*read_old)(void* context, uint32_t component, uint64_t offset, uint8_t* data, size_t size);
   /* Writes a piece of a new file. Offsets ascend without gaps; every offset is a multiple of the
    * profile's write size. NULL: verify only, nothing is written or read back. */
@@ -134,16 +135,16 @@ typedef struct tensorpatch_ports {
                    size_t size);
   /* Reads back what write_new wrote. Required with write_new. */
   int (*read_new)(void* context, uint32_t component, uint64_t offset, uint8_t* data, size_t size);
-  /* Makes a range ready for write_new; offset and size are multiples of the profile's erase size, and
-   * the last range may reach beyond the new file's end. May be NULL. */
+  /* Makes a range ready for write_new; offset and size are multiples of the profile's erase size,
+   * and the last range may reach beyond the new file's end. May be NULL. */
   int (*erase)(void* context, uint32_t component, uint64_t offset, uint64_t size);
   /* Stores a checkpoint, replacing the one before. All that write_new got so far must reach storage
    * before this returns. May be NULL. */
   int (*save_checkpoint)(void* context, const uint8_t record[TENSORPATCH_CHECKPOINT_SIZE]);
 } tensorpatch_ports;
 
-/* A decoder of one kind of data; entries of the table handed to init, so that the linker drops those
- * that are not named. Opaque: use the objects below or those of lib/ports. */
+/* A decoder of one kind of data; entries of the table handed to init, so that the linker drops
+ * those that are not named. Opaque: use the objects below or those of lib/ports. */
 typedef struct tensorpatch_codec tensorpatch_codec;
 extern const tensorpatch_codec tensorpatch_codec_values;       /* tensor values, levels S and L */
 extern const tensorpatch_codec tensorpatch_codec_values_small; /* tensor values, level S alone */
@@ -151,13 +152,14 @@ extern const tensorpatch_codec tensorpatch_codec_bytes;        /* literal bytes 
 
 /* Reports how far an update is; cheap. */
 typedef struct tensorpatch_progress {
-  uint64_t consumed;    /* bytes of the bundle */
-  uint64_t done;        /* bytes of old checked, new written and new read back, all components */
-  uint64_t total;       /* what `done` will be at the end; 0 until the statement is trusted */
-  uint32_t component;   /* being written */
+  uint64_t consumed;  /* bytes of the bundle */
+  uint64_t done;      /* bytes of old checked, new written and new read back, all components */
+  uint64_t total;     /* what `done` will be at the end; 0 until the statement is trusted */
+  uint32_t component; /* being written */
 } tensorpatch_progress;
 
-/* What init needs to know of the device. Pointers stay the caller's and must live as long as the applier. */
+/* What init needs to know of the device. Pointers stay the caller's and must live as long as the
+ * applier. */
 typedef struct tensorpatch_options {
   const tensorpatch_key* keys;
   size_t key_count;
@@ -183,7 +185,8 @@ typedef struct tensorpatch_summary {
   uint32_t required_codecs; /* bit set of codec ids */
 } tensorpatch_summary;
 
-/* Looks at the first TENSORPATCH_PEEK_SIZE bytes of a bundle. OK, E_TRUNCATED, E_FORMAT or E_VERSION. */
+/* Looks at the first TENSORPATCH_PEEK_SIZE bytes of a bundle. OK, E_TRUNCATED, E_FORMAT or
+ * E_VERSION. */
 tensorpatch_status tensorpatch_peek(const uint8_t* data, size_t size, tensorpatch_summary* summary);
 
 /* Begins an update. `workspace` is 8-byte aligned. Nothing is read or written yet. */
@@ -192,15 +195,16 @@ tensorpatch_status tensorpatch_apply_init(tensorpatch_applier* applier, void* wo
                                           const tensorpatch_options* options);
 
 /* Goes on with an update that was interrupted: after init, before the first push. `record` is what
- * save_checkpoint stored last. Then push the bundle from its start, as at first: statement, signatures,
- * manifest and old files are verified again. After the manifest tensorpatch_apply_next_offset jumps
- * forward to the block that the checkpoint names; push from there. So a device that streams keeps the
- * bundle's first bytes (up to the first block) with the record and downloads only the rest. */
+ * save_checkpoint stored last. Then push the bundle from its start, as at first: statement,
+ * signatures, manifest and old files are verified again. After the manifest
+ * tensorpatch_apply_next_offset jumps forward to the block that the checkpoint names; push from
+ * there. So a device that streams keeps the bundle's first bytes (up to the first block) with the
+ * record and downloads only the rest. */
 tensorpatch_status tensorpatch_apply_resume(tensorpatch_applier* applier,
                                             const uint8_t record[TENSORPATCH_CHECKPOINT_SIZE]);
 
-/* Feeds the next bytes of the bundle. *consumed tells how many were taken. With MORE and *consumed <
- * size the work limit was reached: call again with the rest. size may be 0 to go on working. */
+/* Feeds the next bytes of the bundle. *consumed tells how many were taken. With MORE and *consumed
+ * < size the work limit was reached: call again with the rest. size may be 0 to go on working. */
 tensorpatch_status tensorpatch_apply_push(tensorpatch_applier* applier, const uint8_t* data,
                                           size_t size, size_t* consumed);
 

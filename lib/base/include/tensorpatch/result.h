@@ -2,7 +2,8 @@
 //
 // Every function that can fail because of its input, the file system or a key returns Result<T>;
 // what asserts check are our own mistakes. Nothing here throws on purpose; std::bad_alloc may pass
-// through. SPDX-License-Identifier: Apache-2.0
+// through.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <string>
