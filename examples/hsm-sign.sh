@@ -1,8 +1,8 @@
 #!/bin/sh
-# examples/hsm-sign.sh: an Ed25519 signature by a key in an HSM, for `tensorpatch sign --signer-cmd`.
+# examples/hsm-sign.sh: signs with an Ed25519 key in an HSM, for `tensorpatch sign --signer-cmd`.
 #
-# Bytes to sign on standard input, the raw 64-byte signature on standard output; everything else that
-# pkcs11-tool (package opensc) says goes to standard error. Set:
+# Bytes to sign on standard input, the raw 64-byte signature on standard output; everything else
+# that pkcs11-tool (package opensc) says goes to standard error. Set:
 #   HSM_MODULE   the HSM's PKCS#11 library, such as /usr/lib/softhsm/libsofthsm2.so
 #   HSM_TOKEN    label of the token
 #   HSM_KEY_ID   id of the key, in hex

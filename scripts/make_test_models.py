@@ -2,10 +2,10 @@
 """Writes small, seeded model files for tests and fuzz seeds: make_test_models.py [--small] FOLDER
 
 The same files, bit for bit, on every machine: Python's standard library only, and of its random
-numbers only random(). A keyword-spotting-like net (convolution, depthwise convolution, dense layer) as
-TFLite (int8 with a scale a channel; float32; float32 with its buffers behind the FlatBuffer), as
-safetensors (F32, F16, BF16), ONNX and GGUF (F32 and Q8_0). v2 is v1 after a little more training; `renamed` and `reordered` hold the
-values of v2. --small shrinks the layers to a few bytes.
+numbers only random(). A keyword-spotting-like net (convolution, depthwise convolution, dense layer)
+as TFLite (int8 with a scale a channel; float32; float32 with its buffers behind the FlatBuffer), as
+safetensors (F32, F16, BF16), ONNX and GGUF (F32 and Q8_0). v2 is v1 after a little more training;
+`renamed` and `reordered` hold the values of v2. --small shrinks the layers to a few bytes.
 SPDX-License-Identifier: Apache-2.0
 """
 import argparse
@@ -18,7 +18,7 @@ SEED = 7
 
 
 class FlatBuffer:
-    """Writes tables front to back: a table is a list of fields in schema order, None where absent."""
+    """Writes tables front to back: a table is a list of fields in schema order, None if absent."""
 
     SCALARS = {"i8": ("<b", 1), "i32": ("<i", 4), "u32": ("<I", 4), "u64": ("<Q", 8)}
 
@@ -138,7 +138,8 @@ def quantise(values, shape):
     for i, v in enumerate(values):
         peaks[channel_of(shape, i)] = max(peaks[channel_of(shape, i)], abs(v))
     scales = [struct.unpack("<f", struct.pack("<f", p / 127))[0] for p in peaks]
-    codes = [max(-127, min(127, round(v / scales[channel_of(shape, i)]))) for i, v in enumerate(values)]
+    codes = [max(-127, min(127, round(v / scales[channel_of(shape, i)])))
+             for i, v in enumerate(values)]
     return codes, scales
 
 
@@ -166,18 +167,23 @@ def tflite_tensors(net, is_int8):
 def tflite_root(net, is_int8, places):
     """The Model table. places: None for inline buffers, else the offset of each."""
     buffers = [[]]
-    activation = [("table", [None, None, ("floats", [INPUT_SCALE]), ("longs", [-1])])] if is_int8 else [None]
+    activation = [None]
+    if is_int8:
+        activation = [("table", [None, None, ("floats", [INPUT_SCALE]), ("longs", [-1])])]
     tensors = [[("ints", [1, 8, 8, 1]), ("i8", INT8 if is_int8 else FLOAT32), ("u32", 0),
                 ("text", "input"), *activation]]
     for i, (name, kind, shape, content, scales) in enumerate(tflite_tensors(net, is_int8)):
         buffers.append([("bytes", content)] if places is None else
                        [None, ("u64", places[i]), ("u64", len(content))])
-        quantisation = scales and ("table", [None, None, ("floats", scales), ("longs", [0] * len(scales))])
-        tensors.append([("ints", shape), ("i8", kind), ("u32", i + 1), ("text", name), quantisation])
+        quantisation = scales and ("table", [None, None, ("floats", scales),
+                                             ("longs", [0] * len(scales))])
+        tensors.append([("ints", shape), ("i8", kind), ("u32", i + 1), ("text", name),
+                        quantisation])
     codes = [[("i8", code), None, ("i32", 1), ("i32", code)]
              for code in (CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED)]
     operators = [[("u32", i), ("ints", [0, 1 + 2 * i, 2 + 2 * i])] for i in range(3)]
-    graph = [("tables", tensors), ("ints", [0]), ("ints", [0]), ("tables", operators), ("text", "main")]
+    graph = [("tables", tensors), ("ints", [0]), ("ints", [0]), ("tables", operators),
+             ("text", "main")]
     return [("u32", 3), ("tables", codes), ("tables", [graph]), ("text", "test model"),
             ("tables", buffers)]
 
@@ -248,11 +254,13 @@ def onnx(net):
     graph = []
     for layer, op in (("conv", b"Conv"), ("dw", b"Conv"), ("fc", b"Gemm")):
         names = [layer.encode() + part for part in (b"/kernel", b"/bias", b"/out")]
-        graph.append((1, proto((1, b"input"), (1, names[0]), (1, names[1]), (2, names[2]), (4, op))))
+        graph.append((1, proto((1, b"input"), (1, names[0]), (1, names[1]), (2, names[2]),
+                               (4, op))))
     graph.append((2, b"main"))
     for name, values in net.values.items():
         dimensions = [(1, d) for d in net.shapes[name]]
-        graph.append((5, proto(*dimensions, (2, 1), (8, name.encode()), (9, PACKERS["F32"](values)))))
+        graph.append((5, proto(*dimensions, (2, 1), (8, name.encode()),
+                               (9, PACKERS["F32"](values)))))
     return proto((1, 8), (2, b"test"), (7, proto(*graph)), (8, proto((1, b""), (2, 17))))
 
 

@@ -1,5 +1,5 @@
-# tests/fuzz/apply.cmake: the fuzz target of lib/apply. The builder of bundles is compiled in, so that
-# the other folders of tests are not needed.
+# tests/fuzz/apply.cmake: the fuzz target of lib/apply. The builder of bundles is compiled in, so
+# that the other folders of tests are not needed.
 # SPDX-License-Identifier: Apache-2.0
 if(TARGET tensorpatch_port_libsodium)
   add_library(tensorpatch_fuzz_device STATIC

@@ -101,8 +101,8 @@ TEST(Safetensors, EmptyAndScalarTensors) {
 
 TEST(Safetensors, SkipsUnknownFields) {
   const std::string header =
-      R"({"t":{"extra":{"dtype":[1,{"a":null}]},"dtype":"U8","flag":true,"shape":[2],"x":[1.5,-2,"s"],)"
-      R"("data_offsets":[0,2]}})";
+      R"({"t":{"extra":{"dtype":[1,{"a":null}]},"dtype":"U8","flag":true,"shape":[2],)"
+      R"("x":[1.5,-2,"s"],"data_offsets":[0,2]}})";
   const Model model = parse_exactly(file_of(header, 2));
   EXPECT_EQ(model.format, Format::kSafetensors) << model.warning;
 }

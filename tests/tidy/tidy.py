@@ -207,6 +207,9 @@ def head_of(path, text):
     return lines[:end]
 
 
+LICENCE = re.compile(r'(// |# | \* )?SPDX-License-Identifier: Apache-2\.0( \*/)?')
+
+
 def names_itself(path, line):
     """Whether a first line begins with the end of the file's path; a docstring just holds it."""
     if not line.startswith(('//', '/*', '#')) or path.endswith('CMakeLists.txt'):
@@ -222,8 +225,8 @@ def header_comments(tree):
         if not head:
             yield path, 1, 'begins without a header comment'
             continue
-        if not any('SPDX-License-Identifier: Apache-2.0' in line for line in head):
-            yield path, 1, 'the header comment lacks `SPDX-License-Identifier: Apache-2.0`'
+        if not any(LICENCE.fullmatch(line) for line in head):
+            yield path, 1, 'the header comment lacks a line `SPDX-License-Identifier: Apache-2.0`'
         if not names_itself(path, head[0]):
             yield path, 1, 'the header comment does not begin with `<name of the file>: `'
 
@@ -253,26 +256,36 @@ def names(tree):
             yield path, 1, 'the header lacks `#pragma once`'
 
 
+EXPECTS = re.compile(r'\b(EXPECT_|ASSERT_|FAIL\(|ADD_FAILURE|SUCCEED)')
+CALLED = re.compile(r'(\w+)(?:<[^;()]*>)?\(')
+# A function's definition, at any depth: its body ends at a brace in the column where it begins.
+DEFINITION = re.compile(r'^( *)[\w:<>,&*\[\] ]*?(\w+)\([^;{}]*\{\n(.*?)^\1\}', re.M | re.S)
+TEST = re.compile(r'^TEST(?:_[FP])?\((\w+),\s*(\w+)\) \{\n?(.*?)^\}', re.M | re.S)
+
+
+def expecting(bodies):
+    """The names of functions that expect something, themselves or through another helper."""
+    names = {name for name, body in bodies if EXPECTS.search(body)}
+    size = 0
+    while size != len(names):
+        size = len(names)
+        names |= {name for name, body in bodies if names & set(CALLED.findall(body))}
+    return names
+
+
 def tests_assert(tree):
-    """A test without an expectation cannot fail."""
-    begin = re.compile(r'^TEST(_[FP])?\((\w+),\s*(\w+)\)', re.M)
-    for path, text in tree.items():
-        if not path.startswith('tests/') or not path.endswith('.cc'):
-            continue
-        code = without_comments(text)
-        # A helper of the same file may hold the expectations.
-        expecting = {match[1] for match in re.finditer(
-            r'(\w+)\([^;{}]*\)[^;{}]*\{[^}]*?(EXPECT_|ASSERT_|FAIL\(|ADD_FAILURE)', code)}
-        for match in begin.finditer(code):
-            end = code.find('\n}\n', match.end())
-            body = code[match.end():end if end >= 0 else len(code)]
-            if re.search(r'\b(EXPECT_|ASSERT_|FAIL\(|ADD_FAILURE|SUCCEED)', body):
-                continue
-            called = set(re.findall(r'(\w+)\(', body))
-            if called & expecting or re.search(r'\b(expect|check|assert|require)_?\w*\(', body):
-                continue
-            yield path, code.count('\n', 0, match.start()) + 1, \
-                f'the test {match[2]}.{match[3]} expects nothing'
+    """A test without an expectation, of its own or in a helper of the tests, cannot fail."""
+    tests = {path: without_comments(text) for path, text in tree.items()
+             if path.startswith('tests/') and path.endswith(('.h', '.cc'))}
+    bodies = {path: [(match[2], match[3]) for match in DEFINITION.finditer(code)]
+              for path, code in tests.items()}
+    shared = [body for path in tests if not path.endswith('_test.cc') for body in bodies[path]]
+    for path, code in tests.items():
+        helpers = expecting(shared + bodies[path])
+        for match in TEST.finditer(code):
+            if not EXPECTS.search(match[3]) and not helpers & set(CALLED.findall(match[3])):
+                yield path, code.count('\n', 0, match.start()) + 1, \
+                    f'the test {match[1]}.{match[2]} expects nothing'
 
 
 RULES = [layers, public_headers, banned_words, dead_files, header_comments, text_form, names,

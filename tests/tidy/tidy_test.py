@@ -114,6 +114,7 @@ class Files(unittest.TestCase):
         check('lib/base/file.cc', '#include <x>\n' + HEAD.format('file.cc'), 1)
         check('lib/base/include/tensorpatch/result.h', HEAD.format('tensorpatch/result.h'), 0)
         check('scripts/a.py', '"""Does: a.py X\n\nSPDX-License-Identifier: Apache-2.0\n"""\n', 0)
+        check('lib/base/file.cc', '// base/file.cc: a. SPDX-License-Identifier: Apache-2.0\n', 1)
         check('scripts/a.py', '"""Does.\n\nSPDX-License-Identifier: Apache-2.0\n"""\n', 1)
         check('tests/a.sh', '#!/bin/sh\n# a.sh: x.\n# SPDX-License-Identifier: Apache-2.0\n', 0)
 
@@ -141,6 +142,10 @@ class Files(unittest.TestCase):
         check('TEST(A, B) {\n  // EXPECT_EQ(1, 1);\n}\n', 1)
         check('TEST(A, B) {\n  run();\n}\nTEST(A, C) {\n  FAIL();\n}\n', 1)
         check('void run(int a) {\n  ASSERT_EQ(a, 1);\n}\nTEST(A, B) {\n  run(1);\n}\n', 0)
+        helpers = ('void look(int a) {\n  for (;;) {\n  }\n  EXPECT_EQ(a, 1);\n}\n'
+                   'template <int>\nvoid run() {\n  look(1);\n}\nvoid other() {\n  f();\n}\n')
+        check(helpers + 'TEST(A, B) {\n  run<1>();\n}\n', 0)
+        check(helpers + 'TEST(A, B) {\n  other();\n}\n', 1)
 
 
 class ApplySymbols(unittest.TestCase):
