@@ -1,0 +1,920 @@
+#!/usr/bin/env python3
+# tests/vectors/reference_decoder.py: decodes bundles as docs/FORMAT.md says, in the plainest way.
+#
+# usage: reference_decoder.py --vectors FOLDER
+#            every vector of FOLDER/index.tsv: DONE must give the new files, and what this program
+#            can judge must be refused; exit code 0 only when all of it holds
+#        reference_decoder.py BUNDLE --old OLD... --new NEW...
+#            decodes a bundle with these old files ('-': none) and compares with the new files
+#
+# Written from that page alone and of no use but to prove it: slow, whole files in memory, chunks of
+# codec 0 only, and signatures, floors and capacities are not looked at. Sections of the page stand
+# above what they describe. Needs the standard library only.
+# SPDX-License-Identifier: Apache-2.0
+import argparse
+import hashlib
+import math
+import os
+import sys
+
+
+class Refused(Exception):
+    """The bundle breaks a rule of the page."""
+
+
+class NoCodec(Exception):
+    """The bundle needs a codec that this program does not have."""
+
+
+def require(condition, what):
+    if not condition:
+        raise Refused(what)
+
+
+def u(data, offset, size):
+    return int.from_bytes(data[offset:offset + size], 'little')
+
+
+def clamp(v, low, high):
+    return max(low, min(high, v))
+
+
+def toward_zero(a, b):
+    return a // b if a >= 0 else -(-a // b)
+
+
+# --- 1 and 4: the bundle --------------------------------------------------------------------------
+
+PREFIX_SIZE, HEADER_SIZE, COMPONENT_SIZE, DIGEST_SIZE = 16, 128, 128, 32
+
+
+class Limits:
+    """The fields of the statement that a decoder needs, section 1.2."""
+
+    def __init__(self, header):
+        self.block_size, self.restart_interval = u(header, 48, 4), u(header, 52, 4)
+        self.erase_size, self.write_size = u(header, 56, 4), u(header, 60, 4)
+        (self.history, self.value_slots, self.value_level, self.byte_cells, self.match_table,
+         self.zstd_window) = header[64:70]
+        power = lambda v: v != 0 and v & (v - 1) == 0
+        require(256 <= self.block_size <= 1 << 20 and self.block_size % 64 == 0, 'block size')
+        require(power(self.erase_size) and self.erase_size <= 1 << 20, 'erase size')
+        require(1 <= self.restart_interval <= 1 << 30
+                and self.restart_interval % self.erase_size == 0, 'restart interval')
+        require(8 <= self.history <= 22, 'history')
+        require(power(self.write_size) and self.write_size <= self.erase_size
+                and self.write_size <= (1 << self.history) // 4, 'write size')
+        require(self.value_slots <= 16, 'value slots')
+        require(self.value_level <= 1, 'value level')
+        require(self.byte_cells == 0 or 8 <= self.byte_cells <= 20, 'byte cells')
+        require(self.match_table == 0 or 6 <= self.match_table <= 18, 'match table')
+        require(self.zstd_window == 0 or 10 <= self.zstd_window <= 22, 'zstd window')
+
+    def workspace_size(self):
+        """Section 4."""
+        size = 1088 + 128 + self.block_size + (1 << self.history)
+        size += clamp((1 << self.history) // 4, 256, 65536) + 1656
+        if self.byte_cells:
+            size += 792 + (4 << self.byte_cells)
+        if self.match_table:
+            size += 4 << self.match_table
+        return size + self.value_slots * (10720 if self.value_level else 1328)
+
+
+class Component:
+    def __init__(self, fields, index):
+        self.old_size, self.new_size, self.patch_size = (u(fields, at, 8) for at in (0, 8, 16))
+        self.old_digest, self.new_digest, self.first_block = (
+            fields[at:at + DIGEST_SIZE] for at in (32, 64, 96))
+        flags = u(fields, 28, 4)
+        require(u(fields, 24, 4) == index, 'id')
+        require(flags & ~1 == 0, 'component flags')
+        require(not flags & 1 or (self.old_size == 0
+                                  and self.old_digest == hashlib.sha256().digest()), 'whole file')
+        require((self.patch_size == 0) == (self.new_size == 0), 'empty patch')
+        require(self.patch_size != 0 or not any(self.first_block), 'first block of an empty patch')
+
+
+class Reader:
+    """Takes bytes one part after another."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, size):
+        require(size <= len(self.data) - self.at, 'the bundle ends early')
+        self.at += size
+        return self.data[self.at - size:self.at]
+
+
+def parse_signatures(data):
+    """Section 1.3, without the cryptography."""
+    records, ids = Reader(data), []
+    while records.at < len(data):
+        head = records.take(36)
+        records.take(u(head, 2, 2))
+        ids.append(head[4:])
+    require(len(ids) <= 8, 'too many signatures')
+    require(len(set(ids)) == len(ids), 'a key signs twice')
+
+
+def parse_statement(statement, version):
+    """Section 1.2; the limits and the components."""
+    count = len(statement) // 128 - 1
+    require(statement[0:2] == version, 'another version than the prefix has')
+    require(statement[2] == 1, 'kind')
+    require(u(statement, 4, 4) == 0, 'required flags')
+    require(statement[3] == count, 'component count')
+    codecs = u(statement, 44, 4)
+    require(codecs & 1, 'codec 0 is missing')
+    if codecs & ~7:
+        raise NoCodec(hex(codecs))
+    limits = Limits(statement)
+    require(1 <= u(statement, 76, 4) <= 65536, 'manifest size')
+    require(not any(statement[70:76]) and not any(statement[112:128]), 'zero fields')
+    require(u(statement, 40, 4) == limits.workspace_size(), 'workspace size')
+    components = [Component(statement[at:at + COMPONENT_SIZE], i)
+                  for i, at in enumerate(range(HEADER_SIZE, len(statement), COMPONENT_SIZE))]
+    return limits, components
+
+
+def read_patch(reader, component, block_size):
+    """Section 1.5: the patch stream out of its blocks."""
+    patch, expected = b'', component.first_block
+    while len(patch) < component.patch_size:
+        rest = component.patch_size - len(patch)
+        last = rest <= block_size
+        block = reader.take(rest if last else block_size)
+        require(hashlib.sha256(block).digest() == expected, 'digest of a block')
+        expected = None if last else block[:DIGEST_SIZE]
+        patch += block if last else block[DIGEST_SIZE:]
+    return patch
+
+
+def decode_bundle(bundle, olds):
+    """The new files."""
+    reader = Reader(bundle)
+    prefix = reader.take(PREFIX_SIZE)
+    require(prefix[:8] == b'\x89TPB\r\n\x1a\n', 'magic')
+    require(prefix[8] == 0, 'major version')
+    statement_size, signatures_size = u(prefix, 10, 2), u(prefix, 12, 2)
+    require(statement_size % 128 == 0 and 2 <= statement_size // 128 <= 7, 'statement size')
+    require(u(prefix, 14, 2) == 0, 'prefix zero')
+    statement = reader.take(statement_size)
+    parse_signatures(reader.take(signatures_size))
+    limits, components = parse_statement(statement, prefix[8:10])
+    manifest = reader.take(u(statement, 76, 4))
+    require(hashlib.sha256(manifest).digest() == statement[80:112], 'digest of the manifest')
+    for component, old in zip(components, olds, strict=True):
+        require(len(old) == component.old_size
+                and hashlib.sha256(old).digest() == component.old_digest, 'wrong old file')
+    news = []
+    for index, component in enumerate(components):
+        patch = read_patch(reader, component, limits.block_size)
+        new = PatchDecoder(limits, index, olds, component.new_size).decode(patch)
+        require(hashlib.sha256(new).digest() == component.new_digest, 'digest of new')
+        news.append(new)
+    require(reader.at == len(bundle), 'bytes after the end')
+    return news
+
+
+# --- 3.3 to 3.6: range decoder, cells, mixing, numbers --------------------------------------------
+
+RATE = [131072 // (2 * n + 3) for n in range(256)]
+LOG = [int(4096 * math.log2(1 + m / 256) + 0.5) for m in range(256)]
+SQUASH = [int(65536 / (1 + 2 ** (-i / 4)) + 0.5) for i in range(49)]
+
+
+def log(v):
+    below = v.bit_length() - 1
+    m = (v << 8 >> below) & 255
+    return 4096 * below + LOG[m]
+
+
+def stretch(probability):
+    return (log(probability) - log(65536 - probability)) >> 4
+
+
+def squash(x):
+    if x < 0:
+        return 16 if x <= -3072 else 65536 - squash(-x)
+    if x >= 3072:
+        return 65520
+    low, high = SQUASH[x >> 6], SQUASH[(x >> 6) + 1]
+    return low + (((high - low) * (x & 63)) >> 6)
+
+
+class Cell:
+    __slots__ = ('p', 'n')
+
+    def __init__(self):
+        self.p, self.n = 1 << 21, 0
+
+    def probability(self):
+        return clamp(self.p >> 6, 32, 65504)
+
+    def update(self, bit):
+        error = ((1 << 22) - 1 if bit else 0) - self.p
+        self.p += ((error >> 7) * RATE[self.n]) >> 9
+        self.n = min(self.n + 1, 255)
+
+
+def cells(count):
+    return [Cell() for _ in range(count)]
+
+
+class RangeDecoder:
+    def __init__(self, payload):
+        self.payload, self.at = payload, 0
+        self.range, self.word = (1 << 32) - 1, 0
+        for _ in range(4):
+            self.word = self.word << 8 | self.next_byte()
+
+    def next_byte(self):
+        byte = self.payload[self.at] if self.at < len(self.payload) else 0
+        self.at += 1
+        return byte
+
+    def normalise(self):
+        while self.range < 1 << 24:
+            self.range <<= 8
+            self.word = (self.word << 8 | self.next_byte()) & 0xFFFFFFFF
+
+    def bit(self, probability):
+        bound = (self.range >> 16) * probability
+        bit = 1 if self.word < bound else 0
+        if bit:
+            self.range = bound
+        else:
+            self.word -= bound
+            self.range -= bound
+        self.normalise()
+        return bit
+
+    def raw(self, count):
+        """Any number of raw bits: in pieces of 12, highest first."""
+        value = 0
+        while count > 0:
+            piece = min(count, 12)
+            count -= piece
+            self.range >>= piece
+            v = min(self.word // self.range, (1 << piece) - 1)
+            self.word -= v * self.range
+            self.normalise()
+            value = value << piece | v
+        return value
+
+    def coded(self, cell):
+        bit = self.bit(cell.probability())
+        cell.update(bit)
+        return bit
+
+    def mixed(self, inputs, weights):
+        """Uses the first len(inputs) weights, and changes them."""
+        x = [stretch(cell.probability()) for cell in inputs]
+        total = sum((x[i] * (weights[i] >> 2)) >> 8 for i in range(len(x)))
+        probability = squash(total >> 6)
+        bit = self.bit(probability)
+        error = (65536 - probability if bit else -probability) >> 2
+        for i, cell in enumerate(inputs):
+            moved = weights[i] + ((x[i] * error + 8192) >> 14)
+            weights[i] = clamp(moved, -458752, 458752)
+            cell.update(bit)
+        return bit
+
+    def tree(self, tree_cells, bits):
+        node = 1
+        for _ in range(bits):
+            node = 2 * node + self.coded(tree_cells[node])
+        return node - (1 << bits)
+
+
+class Number:
+    def __init__(self):
+        self.length, self.top = cells(64), cells(32)
+
+    def decode(self, coder):
+        digits = coder.tree(self.length, 6)
+        if digits < 2:
+            return digits
+        value, left = 1, digits - 1
+        if digits < 8:
+            second = coder.coded(self.top[4 * digits + 1])
+            value, left = 2 + second, left - 1
+            if left > 0:
+                value = 2 * value + coder.coded(self.top[4 * digits + 2 + second])
+                left -= 1
+        return value << left | coder.raw(left)
+
+
+def decode_row(coder, length_cells):
+    return coder.raw(coder.tree(length_cells, 5))
+
+
+# --- 3.7: headers ---------------------------------------------------------------------------------
+
+COPY, VALUES, BYTES = 0, 1, 2
+
+
+class Operation:
+    kind = size = component = offset = type = slot = fresh = intra = row = width = stride = 0
+
+    def reads_old(self):
+        return self.kind == COPY or not self.intra
+
+
+class Headers:
+    def __init__(self, component, component_count, restart_offset):
+        self.component_count = component_count
+        self.kind = [cells(4) for _ in range(3)]
+        self.place = [cells(4) for _ in range(3)]
+        self.negative, self.values_differ, self.values_fresh, self.values_intra = cells(4)
+        self.bytes_differ, self.bytes_intra = cells(2)
+        self.component, self.type, self.slot = cells(8), cells(8), cells(16)
+        self.width, self.row_length = cells(4), cells(32)
+        self.copy_size, self.coded_size, self.distance = Number(), Number(), Number()
+        self.expected_component, self.expected_offset = component, restart_offset
+        self.gap = self.last_kind = 0
+        self.last_values, self.last_bytes = Operation(), Operation()
+
+    def decode(self, coder):
+        op = Operation()
+        op.kind = coder.tree(self.kind[self.last_kind], 2)
+        require(op.kind != 3, 'kind of an operation')
+        size = self.copy_size if op.kind == COPY else self.coded_size
+        op.size = size.decode(coder) & 0xFFFFFFFF
+        if op.kind == VALUES:
+            self.values(coder, op)
+        if op.kind == BYTES:
+            self.bytes(coder, op)
+        if op.reads_old():
+            self.old_place(coder, op)
+        self.remember(op)
+        return op
+
+    def values(self, coder, op):
+        if coder.coded(self.values_differ):
+            op.type = coder.tree(self.type, 3)
+            op.slot = coder.tree(self.slot, 4)
+            op.fresh = coder.coded(self.values_fresh)
+            op.intra = coder.coded(self.values_intra)
+            op.row = decode_row(coder, self.row_length) if op.intra else 0
+        else:
+            last = self.last_values
+            op.type, op.slot, op.intra, op.row = last.type, last.slot, last.intra, last.row
+
+    def bytes(self, coder, op):
+        if coder.coded(self.bytes_differ):
+            op.intra = coder.coded(self.bytes_intra)
+            op.width = coder.tree(self.width, 2)
+            op.stride = decode_row(coder, self.row_length)
+        else:
+            last = self.last_bytes
+            op.intra, op.width, op.stride = last.intra, last.width, last.stride
+
+    def old_place(self, coder, op):
+        where = coder.tree(self.place[self.last_kind], 2)
+        op.component, op.offset = self.expected_component, self.expected_offset
+        if where == 1:
+            op.offset += self.gap
+        elif where == 2:
+            before = coder.coded(self.negative)
+            distance = self.distance.decode(coder)
+            op.offset += -distance if before else distance
+        elif where == 3:
+            op.component = coder.tree(self.component, 3) if self.component_count > 1 else 0
+            op.offset = self.distance.decode(coder)
+        op.offset %= 1 << 64
+
+    def remember(self, op):
+        self.last_kind = op.kind
+        if op.kind == VALUES:
+            self.last_values = op
+        if op.kind == BYTES:
+            self.last_bytes = op
+        if op.reads_old():
+            self.expected_component = op.component
+            self.expected_offset = (op.offset + op.size) % (1 << 64)
+            self.gap = 0
+        else:
+            self.gap += op.size
+
+
+# --- 3.8: values ----------------------------------------------------------------------------------
+
+# type: bytes, mantissa bits, exponent mask, signed
+TYPES = {0: (1, 0, 0, True), 1: (1, 0, 0, False), 2: (2, 0, 0, True), 3: (4, 0, 0, True),
+         4: (2, 10, 31, True), 5: (2, 7, 255, True), 6: (4, 23, 255, True)}
+ACTIVITY_STEPS = (10, 30, 70, 140, 280, 560, 1400)
+
+
+def signed(bits, width):
+    return bits - (1 << width) if bits >> (width - 1) else bits
+
+
+class Slot:
+    """One state of the values codec; `coder` is set for each chunk."""
+
+    def __init__(self, level):
+        self.level, self.coder = level, None
+        self.mean = self.activity = self.last = self.before = 0
+        self.zeros = self.signs = self.tiles = self.seen = 0
+        self.tile_cells = cells(4)
+        self.cells = cells(2560 if level else 320)
+        self.weights = [[26666] * 3 for _ in range(36)]
+
+    def decide(self, a, b, c, weights):
+        if self.level == 0:
+            return self.coder.coded(self.cells[a])
+        return self.coder.mixed([self.cells[a], self.cells[b], self.cells[c]],
+                                self.weights[weights])
+
+    def plain(self, a):
+        return self.coder.coded(self.cells[a])
+
+    def note_sign(self, bit):
+        self.signs = 3 * (self.signs % 3) + (2 if bit else 1)
+
+    def follow(self, target):
+        self.seen = min(self.seen + 1, 16)
+        self.mean += toward_zero(target - self.mean, self.seen)
+
+    def note_activity(self, magnitude):
+        self.activity += toward_zero(256 * magnitude - self.activity, 8)
+
+    def tile(self):
+        bit = self.coder.coded(self.tile_cells[self.tiles & 3])
+        self.tiles = 2 * self.tiles + bit & 3
+        return bit
+
+    def residual(self, kind, old):
+        return self.narrow_residual(kind, old) if TYPES[kind][0] == 1 else self.wide(kind, old)
+
+    def intra(self, kind, above):
+        size, mantissa_bits = TYPES[kind][:2]
+        if size == 1:
+            return self.narrow_intra(kind, above)
+        return self.float_intra(kind, above) if mantissa_bits else self.wide(kind, above)
+
+    @staticmethod
+    def centred(kind, bits):
+        return signed(bits, 8) if TYPES[kind][3] else bits - 128
+
+    def narrow_residual(self, kind, old):
+        v = self.centred(kind, old)
+        bucket = min(abs(v).bit_length(), 7)
+        side = 0 if v == 0 else 1 if v > 0 else 2
+        act = sum(step <= self.activity for step in ACTIVITY_STEPS)
+        pair = 9 * (clamp(self.last, -4, 4) + 4) + clamp(self.before, -4, 4) + 4
+        r = 0
+        if self.decide(8 * act + bucket, 512 + old, 768 + pair, act):
+            negative = self.decide(64 + 9 * side + self.signs, 1233 + old, 1489 + pair, 8 + side)
+            self.note_sign(negative)
+            r = self.narrow_magnitude(act, bucket)
+            if negative:
+                r = -r
+        self.before, self.last = self.last, r
+        self.note_activity(abs(r))
+        return (old + r) % 256
+
+    def narrow_magnitude(self, act, bucket):
+        near = 2 * min(abs(self.last), 7) + min(abs(self.before), 1)
+        for m in range(1, 16):
+            s = m - 1
+            if not self.decide(91 + 16 * act + s, 849 + 16 * bucket + s, 977 + 16 * near + s,
+                               11 + min(s, 4)):
+                return m
+        k = 0
+        while k < 7 and self.plain(219 + k):
+            k += 1
+        return 15 + (1 << k) + self.coder.raw(k)
+
+    def narrow_intra(self, kind, above):
+        size = clamp(self.activity >> 12, 0, 3)
+        a = self.centred(kind, above)
+        side = 0 if a < -16 else 1 if a < 0 else 2 if a <= 16 else 3
+        node = 1
+        for i in reversed(range(8)):
+            node = 2 * node + self.decide(node, 512 + 256 * size + node, 1536 + 256 * side + node,
+                                          16 + i)
+        value = node - 256
+        self.note_activity(abs(self.centred(kind, value)))
+        return value
+
+    def wide(self, kind, old):
+        size, mantissa_bits, mask, _ = TYPES[kind]
+        width = 8 * size
+        exponent = old >> mantissa_bits & mask
+        ordered = signed(old, width)
+        if mask and ordered < 0:
+            ordered = -1 - (old & ((1 << (width - 1)) - 1))
+        if mask:
+            key, top = exponent & 31, old >> (mantissa_bits - 2) & 3
+        else:
+            key, top = (ordered if ordered >= 0 else -1 - ordered).bit_length() & 31, 0
+        length = self.wide_length(key, top, exponent)
+        if length == 0:
+            return old
+        negative = self.plain(64 + (9 if ordered < 0 else 0) + self.signs)
+        self.note_sign(negative)
+        d, left = 1, length - 1
+        if left > 0:
+            d, left = 2 + self.plain(178 + 4 * length + 1), left - 1
+        if left > 0:
+            d, left = 2 * d + self.plain(178 + 4 * length + d), left - 1  # d is 2 + second here
+        d = d << left | self.coder.raw(left)
+        made = signed((ordered + (-d if negative else d)) % (1 << width), width)
+        if mask and made < 0:
+            return -1 - made | 1 << (width - 1)
+        return made % (1 << width)
+
+    def wide_length(self, key, top, exponent):
+        expected = self.mean - 256 * exponent
+        zone = clamp((expected + 768) >> 7, 0, 15)
+        nonzero = self.decide(4 * zone + (self.zeros & 3), 512 + 4 * key + top,
+                              1408 + (self.zeros & 31), 24 + (zone >> 2))
+        self.zeros = 2 * self.zeros + nonzero & 31
+        if not nonzero:
+            return 0
+        start = clamp((expected + 128) >> 8, 1, 32)
+        pair = 3 * (clamp(self.last - start, -3, 3) + 3) + clamp(self.before - start, -1, 1) + 1
+        length = self.near(start, (1, 32), (82 + 24 * (expected >> 6 & 3), 640 + 24 * key,
+                                            1440 + 24 * pair), 28)
+        self.before, self.last = self.last, length
+        self.follow(256 * (exponent + length))
+        return length
+
+    def near(self, start, bounds, places, sets):
+        low, high = bounds
+
+        def reached(t):
+            s = clamp(t - start, -11, 11) + 12
+            k = 0 if s < 11 else 1 if s == 11 else 2 if s == 12 else 3
+            return self.decide(*(place + s for place in places), sets + k)
+
+        v, left = start, 20
+        if v <= low or reached(v):
+            while left > 0 and v < high and reached(v + 1):
+                v, left = v + 1, left - 1
+        else:
+            v -= 1
+            while left > 0 and v > low and not reached(v):
+                v, left = v - 1, left - 1
+        return clamp(self.coder.raw(8), low, high) if left == 0 else v
+
+    def float_intra(self, kind, above):
+        size, mantissa_bits, mask, _ = TYPES[kind]
+        sign = self.plain(self.signs)
+        self.note_sign(sign)
+        start = clamp((self.mean + 128) >> 8, 0, mask)
+        above_exponent = above >> mantissa_bits & mask
+        x = self.near(start, (0, mask),
+                      (16 + 24 * (self.mean >> 6 & 3),
+                       512 + 24 * (clamp(above_exponent - start, -3, 3) + 3),
+                       704 + 24 * (clamp(self.last - start, -4, 4) + 4)), 32)
+        self.last = x
+        self.follow(256 * x)
+        row = 112 + 8 * (clamp(x - start, -2, 1) + 2)
+        node = 1
+        for _ in range(3):
+            node = 2 * node + self.plain(row + node)
+        left = mantissa_bits - 3
+        mantissa = (node - 8) << left | self.coder.raw(left)
+        return sign << (8 * size - 1) | x << mantissa_bits | mantissa
+
+
+# --- 3.9: bytes -----------------------------------------------------------------------------------
+
+MASK32 = 0xFFFFFFFF
+
+
+def mix_hash(a, b):
+    h = (a * 0x9E3779B1 ^ (b + 0x7F4A7C15) * 0x85EBCA6B) & MASK32
+    h ^= h >> 15
+    return h * 0x2C1B3C6D & MASK32
+
+
+class BytesState:
+    def __init__(self, decoder):
+        limits = decoder.limits
+        self.decoder, self.coder = decoder, None
+        self.cells_log2, self.table_log2 = limits.byte_cells, limits.match_table
+        self.reach = (1 << limits.history) - 1
+        self.hashed = cells(1 << self.cells_log2)
+        self.table = [0] * (1 << self.table_log2)
+        self.match_cells, self.same_cells = cells(32), cells(64)
+        self.weights = [[26666] * 6 for _ in range(16)]
+        self.follow = 0
+
+    def begin(self, op, old):
+        self.op, self.old = op, old
+        self.pointer, self.run, self.search, self.matched = op.offset, 0, 0, 0
+
+    def cell(self, h, node):
+        return self.hashed[(h + node * 0x3D4D51CB & MASK32) >> (32 - self.cells_log2)]
+
+    def byte(self):
+        back = self.decoder.back
+        phase = self.decoder.position % (1 << self.op.width)
+        inside = self.old is not None and self.pointer < len(self.old)
+        e = self.old[self.pointer] if inside else None
+        self.pointer += 1
+        if e is None:
+            return self.literal(phase, None)
+        run = self.run if self.run < 16 else 16 if self.run < 32 else 17
+        state = 0 if self.search == 0 else 1 if self.search <= 24 else 2
+        near = min(run, 3)
+        same_cell = self.same_cells[3 * run + state]
+        if self.cells_log2 < 10:
+            same = self.coder.coded(same_cell)
+        else:
+            same = self.coder.mixed([same_cell, self.cell(mix_hash(256 * e + back(1), 5 + near), 0),
+                                     self.cell(mix_hash(256 * phase + e, 9 + near), 0)],
+                                    self.weights[12 + near])
+        if same:
+            value = e
+            self.run += 1
+            self.matched = 0
+        else:
+            value = self.literal(phase, e)
+            self.run, self.search = 0, 32
+        if self.search != 0:
+            self.resynchronise(value)
+        return value
+
+    def resynchronise(self, value):
+        self.search -= 1
+        if self.run >= 4:
+            self.search = 0
+            return
+        back = self.decoder.back
+        wanted = bytes([back(3), back(2), back(1), value])
+        fits = lambda a: 4 <= a <= len(self.old) and self.old[a - 4:a] == wanted
+        if fits(self.pointer):
+            return
+        for d in range(1, 65):
+            if fits(self.pointer + d):
+                self.pointer += d
+            elif self.pointer >= d and fits(self.pointer - d):
+                self.pointer -= d
+            else:
+                continue
+            self.run = 0
+            return
+
+    def expected_byte(self, key):
+        """x of the page; sets matched and follow."""
+        back, p = self.decoder.back, self.decoder.position
+        if self.table_log2 == 0 or p < 4:
+            return None
+        if self.matched == 0:
+            self.follow = self.table[key]
+            if self.follow == 0:
+                return None
+            n = 0
+            while n < 16 and back(n + 1) == back(p - self.follow + n + 1):
+                n += 1
+            if n < 3:
+                return None
+            self.matched = n
+        if p - self.follow > self.reach:
+            self.matched = 0
+            return None
+        return back(p - self.follow)
+
+    def literal(self, phase, e):
+        back, p = self.decoder.back, self.decoder.position
+        b1, b2, b3, b4 = back(1), back(2), back(3), back(4)
+        last4 = b1 | b2 << 8 | b3 << 16 | b4 << 24
+        above = back(self.op.stride or 1 << self.op.width)
+        h = [mix_hash(phase, 0), mix_hash(256 * phase + b1, 1),
+             mix_hash(b1 + 256 * b2 + (65536 * b3 if phase == 3 else 0), 16 * phase + 2),
+             mix_hash(last4, 3)]
+        if e is not None:
+            h.append(mix_hash(256 * e + phase, 13))
+        else:
+            h.append(mix_hash(65536 * phase + 256 * above + (b1 if phase else above), 4))
+        key = (last4 * 0x9E3779B1 & MASK32) >> (32 - self.table_log2) if self.table_log2 else 0
+        x = self.expected_byte(key)
+        value = self.literal_bits(h, x, e)
+        if self.table_log2:
+            if x == value:
+                self.matched += 1
+                self.follow += 1
+            else:
+                self.matched = 0
+            if p >= 4:
+                self.table[key] = p
+        return value
+
+    def literal_bits(self, h, x, e):
+        right = x is not None
+        node = 1
+        for i in reversed(range(8)):
+            if self.cells_log2 < 10:
+                bit = self.coder.mixed([self.cell(h[0], node), self.cell(h[1], node)],
+                                       self.weights[0])
+            else:
+                inputs = [self.cell(each, node) for each in h]
+                weights = self.weights[10 if e is not None and x is None else 0]
+                if right:
+                    predicted = x >> i & 1
+                    inputs.append(self.match_cells[2 * min(self.matched, 15) + predicted])
+                    weights = self.weights[1 + min(self.matched // 4, 8)]
+                bit = self.coder.mixed(inputs, weights)
+            right = right and x >> i & 1 == bit
+            node = 2 * node + bit
+        return node - 256
+
+
+# --- 3.1 and 3.2: chunks --------------------------------------------------------------------------
+
+class PatchDecoder:
+    def __init__(self, limits, component, olds, new_size):
+        self.limits, self.component, self.olds = limits, component, olds
+        self.new_size = new_size
+        self.new = bytearray()
+        self.restart_offset = 0
+        self.position = 0
+        self.headers = self.bytes_state = None
+        self.slots = {}
+
+    def back(self, d):
+        reachable = d <= self.position and d <= (1 << self.limits.history) - 1
+        return self.new[-d] if reachable else 0
+
+    def put(self, data):
+        self.new += data
+        self.position += len(data)
+
+    def restart(self):
+        self.position = 0
+        self.headers = Headers(self.component, len(self.olds), len(self.new))
+        self.slots, self.bytes_state = {}, None
+
+    def decode(self, patch):
+        at = 0
+        while len(self.new) < self.new_size:
+            require(at < len(patch), 'the patch ends early')
+            first = patch[at]
+            size, at = self.varint(patch, at + 1)
+            payload_size, at = self.varint(patch, at)
+            require(payload_size <= len(patch) - at, 'payload beyond the end')
+            self.chunk(first, size, patch[at:at + payload_size])
+            at += payload_size
+        require(at == len(patch), 'bytes after the last chunk')
+        return bytes(self.new)
+
+    @staticmethod
+    def varint(patch, at):
+        value = 0
+        for i in range(5):
+            require(at < len(patch), 'the patch ends in a chunk header')
+            byte = patch[at]
+            at += 1
+            value |= (byte & 127) << (7 * i)
+            if byte < 128:
+                require(byte != 0 or i == 0, 'superfluous byte of a varint')
+                require(value < 1 << 32, 'varint too large')
+                return value, at
+        raise Refused('varint too long')
+
+    def chunk(self, first, size, payload):
+        require(first & 0x70 == 0, 'bits of a chunk header')
+        require(1 <= size <= self.new_size - len(self.new), 'new size of a chunk')
+        if first & 0x80:
+            require(len(self.new) % self.limits.erase_size == 0, 'unaligned restart point')
+            self.restart()
+        require(self.headers is not None, 'no restart point at the start')
+        require(self.position + size <= self.limits.restart_interval, 'restart interval')
+        if first & 15 != 0:
+            raise NoCodec(first & 15)
+        coder = RangeDecoder(payload)
+        end = len(self.new) + size
+        while len(self.new) < end:
+            op = self.headers.decode(coder)
+            require(1 <= op.size <= end - len(self.new), 'size of an operation')
+            self.operation(coder, op)
+        require(coder.at >= len(payload), 'payload is left')
+
+    def operation(self, coder, op):
+        old = None
+        if op.reads_old():
+            require(op.component < len(self.olds), 'component of an old place')
+            old = self.olds[op.component]
+            needed = 0 if op.kind == BYTES else op.size
+            require(op.offset + needed <= len(old), 'old place')
+        if op.kind == COPY:
+            self.put(old[op.offset:op.offset + op.size])
+        elif op.kind == VALUES:
+            self.values(coder, op, old)
+        else:
+            self.bytes(coder, op, old)
+
+    def values(self, coder, op, old):
+        require(op.type in TYPES, 'type of values')
+        size = TYPES[op.type][0]
+        require(op.size % size == 0, 'size of values')
+        require(op.slot < self.limits.value_slots, 'slot')
+        if op.fresh:
+            self.slots[op.slot] = Slot(self.limits.value_level)
+        require(op.slot in self.slots, 'slot was not reset')
+        slot = self.slots[op.slot]
+        slot.coder = coder
+        unchanged = 0
+        for i in range(op.size // size):
+            if op.intra:
+                value = slot.intra(op.type, self.above(op.row, size))
+            else:
+                if i % 32 == 0:
+                    unchanged = slot.tile()
+                value = u(old, op.offset + i * size, size)
+                if not unchanged:
+                    value = slot.residual(op.type, value)
+            self.put(value.to_bytes(size, 'little'))
+
+    def above(self, row, size):
+        if row < size or row > self.position:
+            return 0
+        return sum(self.back(row - i) << (8 * i) for i in range(size))
+
+    def bytes(self, coder, op, old):
+        require(self.limits.byte_cells != 0, 'no cells for bytes')
+        if self.bytes_state is None:
+            self.bytes_state = BytesState(self)
+        state = self.bytes_state
+        state.coder = coder
+        state.begin(op, old)
+        for _ in range(op.size):
+            self.put(bytes([state.byte()]))
+        if old is not None:
+            self.headers.expected_offset = state.pointer
+
+
+# --- The command ----------------------------------------------------------------------------------
+
+# What this program can judge. The others are about signatures, floors and places.
+JUDGED = {'E_FORMAT', 'E_VERSION', 'E_DIGEST', 'E_TRUNCATED', 'E_TRAILING', 'E_OLD'}
+
+
+def load(path):
+    with open(path, 'rb') as file:
+        return file.read()
+
+
+def load_all(folder, names):
+    return [] if names == '-' else [load(os.path.join(folder, name)) for name in names.split(',')]
+
+
+def outcome(bundle, olds, news):
+    """'DONE', 'refused: why', 'no codec', or what is wrong."""
+    try:
+        made = decode_bundle(bundle, olds)
+    except Refused as refused:
+        return f'refused: {refused}'
+    except NoCodec:
+        return 'no codec'
+    return 'DONE' if made == news else 'other new files'
+
+
+def check_vectors(folder):
+    judged = wrong = 0
+    for line in load(os.path.join(folder, 'index.tsv')).decode().splitlines():
+        name, bundle, old_names, new_names, status, options = line.split('\t')
+        got = outcome(load(os.path.join(folder, bundle)), load_all(folder, old_names),
+                      load_all(folder, new_names))
+        if status == 'DONE':
+            right = got == 'DONE'
+        elif status == 'E_CODEC' and options == '-':
+            right = got == 'no codec'
+        elif status in JUDGED:
+            right = got.startswith('refused')
+        else:
+            continue
+        judged += 1
+        if not right:
+            wrong += 1
+            print(f'{name}: {status} expected, {got}')
+    print(f'{judged} vectors judged, {wrong} wrong')
+    return wrong == 0 and judged > 100
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('bundle', nargs='?')
+    parser.add_argument('--vectors')
+    parser.add_argument('--old', nargs='+', default=[])
+    parser.add_argument('--new', nargs='+', default=[])
+    arguments = parser.parse_args()
+    if arguments.vectors:
+        return 0 if check_vectors(arguments.vectors) else 1
+    if not arguments.bundle or not arguments.new:
+        parser.error('a bundle and its files, or --vectors')
+    olds = [b'' if name == '-' else load(name) for name in arguments.old]
+    got = outcome(load(arguments.bundle), olds, [load(name) for name in arguments.new])
+    print(got)
+    return 0 if got == 'DONE' else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
