@@ -213,6 +213,13 @@ class PatchMaker {
 
 Result<PatchReport> make_patch(const std::vector<ComponentInput>& components, size_t index,
                                const PatchOptions& options, base::Sink& patch) {
+  const bool values = (options.codecs >> format::kCodecValues & 1) != 0;
+  const bool bytes = (options.codecs >> format::kCodecBytes & 1) != 0;
+  if (!(values && options.limits.value_slots != 0) &&
+      !(bytes && options.limits.byte_cells_log2 != 0)) {
+    return fail(TENSORPATCH_E_LIMIT, "new content needs the codec of values or that of bytes",
+                "allow one of them in the profile, with value slots or byte cells");
+  }
   return PatchMaker(components, index, options).run(patch);
 }
 
