@@ -23,15 +23,15 @@ constexpr uint32_t kZstdBit = 1u << format::kCodecZstd;
 const Profile kNamed[] = {
     {"linux",
      4096 * kKiB,
-     {64 * kKiB, 1024 * kKiB, 4 * kKiB, 4 * kKiB, 20, 8, 1, 18, 16, 0},
+     {64 * kKiB, 1024 * kKiB, 4 * kKiB, 4 * kKiB, 20, 8, 1, 18, 16, 20},
      kPlainCodecs | kZstdBit},
     {"mcu-256k",
      256 * kKiB,
-     {8 * kKiB, 128 * kKiB, 4 * kKiB, 256, 14, 4, 1, 14, 11, 0},
+     {8 * kKiB, 128 * kKiB, 4 * kKiB, 256, 15, 5, 1, 15, 11, 0},
      kPlainCodecs},
     {"mcu-64k", 64 * kKiB, {4 * kKiB, 128 * kKiB, 4 * kKiB, 256, 12, 3, 1, 12, 8, 0}, kPlainCodecs},
-    {"mcu-16k", 16 * kKiB, {1 * kKiB, 64 * kKiB, 4 * kKiB, 256, 11, 2, 0, 9, 0, 0}, kPlainCodecs},
-    {"mcu-8k", 8 * kKiB, {1 * kKiB, 64 * kKiB, 4 * kKiB, 64, 10, 1, 0, 8, 0, 0}, kPlainCodecs},
+    {"mcu-16k", 16 * kKiB, {1 * kKiB, 64 * kKiB, 4 * kKiB, 256, 11, 2, 0, 10, 0, 0}, kPlainCodecs},
+    {"mcu-8k", 8 * kKiB, {1 * kKiB, 64 * kKiB, 4 * kKiB, 64, 9, 1, 0, 8, 0, 0}, kPlainCodecs},
 };
 
 // Least values that fit_limits goes down to; the ranges of docs/FORMAT.md.
