@@ -60,7 +60,7 @@ class TensorMatcher {
   std::vector<const OldTensor*> match() {
     const auto& segments = input_.new_model->segments;
     result_.assign(segments.size(), nullptr);
-    match_names(/*equal_only=*/Equality::kRequired);
+    match_names(Equality::kRequired);
     match_content();
     match_names(Equality::kNotNeeded);
     match_shapes();
@@ -329,6 +329,11 @@ class Aligner {
     uint64_t at = part.offset;
     std::optional<uint64_t> old_before = place_before(part);
     const uint64_t text_end = text_offset + part.size;
+    if (lies_unchanged(part)) {
+      while (next < found.size() && found[next].new_offset + found[next].size <= text_end) ++next;
+      out_.push_back({part.offset, part.size, OldPlace{*old_before, component_}, {}, 0});
+      return;
+    }
     while (next < found.size() && found[next].new_offset < text_end) {
       const Equivalence& whole = found[next];
       const uint64_t skipped = whole.new_offset < text_offset ? text_offset - whole.new_offset : 0;
@@ -347,6 +352,17 @@ class Aligner {
     }
     const uint64_t end = part.offset + part.size;
     if (end > at) fill_gap(input_, component_, at, end, old_before, place_behind(end), out_);
+  }
+
+  // Whether the part's neighbours have the same bytes between them in old.
+  bool lies_unchanged(const Rest& part) const {
+    const auto before = place_before(part), behind = place_behind(part.offset + part.size);
+    return before.has_value() && behind.has_value() && *before <= *behind &&
+           *behind - *before == part.size &&
+           std::equal(
+               input_.new_bytes.begin() + static_cast<std::ptrdiff_t>(part.offset),
+               input_.new_bytes.begin() + static_cast<std::ptrdiff_t>(part.offset + part.size),
+               input_.old_bytes.begin() + static_cast<std::ptrdiff_t>(*before));
   }
 
   // Where old goes on behind the tensor that ends where this part begins; the same offset for the

@@ -57,6 +57,7 @@ class Planner {
       plan_group({pieces_.data() + first, last - first});
       first = last;
     }
+    join_copies();
     return std::move(out_);
   }
 
@@ -123,6 +124,24 @@ class Planner {
   void push(Operation operation, uint64_t new_offset, uint64_t size) {
     operation.size = static_cast<uint32_t>(size);
     out_.push_back({operation, new_offset});
+  }
+
+  // Copies that follow each other in old as in new are one.
+  void join_copies() {
+    size_t kept = 0;
+    for (const PlannedOperation& next : out_) {
+      if (kept != 0 && goes_on(out_[kept - 1].operation, next.operation)) {
+        out_[kept - 1].operation.size += next.operation.size;
+      } else {
+        out_[kept++] = next;
+      }
+    }
+    out_.resize(kept);
+  }
+
+  static bool goes_on(const Operation& a, const Operation& b) {
+    return a.kind == OperationKind::kCopy && b.kind == OperationKind::kCopy &&
+           a.old.component == b.old.component && a.old.offset + a.size == b.old.offset;
   }
 
   // Long stretches that equal old become pieces of their own.
@@ -204,7 +223,9 @@ class Planner {
     const auto add_values = [&](ValueType type, unsigned phase) {
       if (!values_allowed() || piece.size < phase + value_size(type)) return;
       if (piece.old.has_value()) all.push_back({OperationKind::kValues, type, false, phase, 0});
-      if (piece.size >= kTiny) all.push_back({OperationKind::kValues, type, true, phase, 0});
+      if (piece.size >= kTiny || !bytes_allowed()) {
+        all.push_back({OperationKind::kValues, type, true, phase, 0});
+      }
     };
     if (piece.type.has_value()) {
       add_values(*piece.type, 0);
