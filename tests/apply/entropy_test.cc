@@ -1,5 +1,5 @@
-// entropy_test.cc: the range coder and the models above it, as pairs: what one half codes, the
-// other decodes; and how many bytes one step can take from a hostile stream.
+// tests/apply/entropy_test.cc: the range coder and the models above it, as pairs: what one half
+// codes, the other decodes; and how many bytes one step can take from a hostile stream.
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
-// patch_decoder_test.cc: patch streams in bites of every size, with any budget, from every restart
-// point; damaged ones and hand-written ones that must be refused.
+// tests/apply/patch_decoder_test.cc: patch streams in bites of every size, with any budget, from
+// every restart point; damaged ones and hand-written ones that must be refused.
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 

@@ -1,3 +1,4 @@
+// tests/support/patch_replay.cc: see patch_replay.h.
 // SPDX-License-Identifier: Apache-2.0
 #include "support/patch_replay.h"
 
