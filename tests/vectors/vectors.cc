@@ -10,6 +10,7 @@
 #include "apply/format.h"
 #include "apply/operation_model.h"
 #include "apply/wire.h"
+#include "delta/chunk_encoder.h"
 #include "delta/delta.h"
 #include "delta/entropy_encoder.h"
 
@@ -20,6 +21,8 @@ namespace header = format::header;
 namespace component = format::component;
 
 constexpr size_t kComponentAt = header::kSize;
+
+constexpr char kWithZstd[] = "codecs=values,bytes,zstd";
 
 std::string hex(const uint8_t* data, size_t size) {
   std::string text;
@@ -39,6 +42,11 @@ std::string join(const std::vector<std::string>& names) {
 
 Bytes to_bytes(const std::string& text) {
   return {text.begin(), text.end()};
+}
+
+Bytes operator+(Bytes first, const Bytes& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
 }
 
 // One small component: two copies.
@@ -126,10 +134,12 @@ class Maker {
 };
 
 VectorSet Maker::finish() {
-  std::string index;
+  std::string index, index_zstd;
   for (const Vector& each : set_.vectors) {
-    index += each.name + "\t" + each.bundle + "\t" + join(each.old_names) + "\t" +
-             join(each.new_names) + "\t" + each.status + "\t" + each.options + "\n";
+    const bool needs_zstd = each.options.find("zstd") != std::string::npos;
+    (needs_zstd ? index_zstd : index) += each.name + "\t" + each.bundle + "\t" +
+                                         join(each.old_names) + "\t" + join(each.new_names) + "\t" +
+                                         each.status + "\t" + each.options + "\n";
   }
   std::string keys;
   for (uint8_t number = 1; number <= 3; ++number) {
@@ -138,6 +148,7 @@ VectorSet Maker::finish() {
             hex(key.public_key.data(), key.public_key.size()) + "\n";
   }
   set_.files["index.tsv"] = to_bytes(index);
+  set_.files["index-zstd.tsv"] = to_bytes(index_zstd);
   set_.files["keys.tsv"] = to_bytes(keys);
   return std::move(set_);
 }
@@ -197,6 +208,7 @@ BundleSpec encoded_spec(const std::vector<Pair>& pairs, const PatchLimits& limit
   delta::PatchOptions options;
   options.limits = limits;
   options.codecs = 1u << format::kCodecValues | 1u << format::kCodecBytes;
+  if (limits.zstd_window_log2 != 0) options.codecs |= 1u << format::kCodecZstd;
   options.jobs = 1;
   for (size_t i = 0; i < pairs.size(); ++i) {
     MemorySink sink;
@@ -275,6 +287,13 @@ void add_encoded(Maker& make) {
       "good-encoded-components",
       encoded_spec({moved_values(ElementType::kInt8, 80), {text(90), text(120)}, {{}, {}}}, small),
       {"DONE"});
+  make.add("good-old-is-new", encoded_spec({{text(90), text(90)}}, small), {"DONE"});
+
+  // Noise that returns after more bytes than the history has.
+  const PatchLimits windowed = {256, 1024, 1, 1, 8, 1, 0, 8, 6, 10};
+  const BundleSpec zstd = encoded_spec({{Bytes{}, noise(300, 2) + noise(300, 2)}}, windowed);
+  make.add("good-zstd", zstd, {"DONE", kWithZstd});
+  make.add("codec-zstd", zstd, {"E_CODEC"});
 }
 
 void add_good(Maker& make) {
@@ -345,6 +364,7 @@ void add_statement_header(Maker& make) {
   word("flag-unknown", "E_VERSION", header::kRequiredFlags, 1u << 31);
   byte("component-count", "E_FORMAT", header::kComponentCount, 2);
   word("codec-unknown", "E_CODEC", header::kRequiredCodecs, 1u | 1u << 9);
+  word("codec-operations", "E_FORMAT", header::kRequiredCodecs, 0);
   word("block-size", "E_FORMAT", header::kBlockSize, 250);
   word("restart-interval", "E_FORMAT", header::kRestartInterval, 0);
   word("erase-size", "E_FORMAT", header::kEraseSize, 3);
@@ -378,6 +398,14 @@ void add_statement_components(Maker& make) {
   });
   make.add_statement("patch-not-empty", "E_FORMAT", [](Bytes& statement) {
     set_u64(statement, kComponentAt + component::kNewSize, 0);
+  });
+  make.add_statement("patch-empty-block", "E_FORMAT", [](Bytes& statement) {
+    set_u64(statement, kComponentAt + component::kPatchSize, 0);
+    set_u64(statement, kComponentAt + component::kNewSize, 0);
+  });
+  make.add_statement("whole-old-digest", "E_FORMAT", [](Bytes& statement) {
+    set_u64(statement, kComponentAt + component::kOldSize, 0);
+    set_u32(statement, kComponentAt + component::kFlags, format::kComponentWhole);
   });
 }
 
@@ -430,6 +458,11 @@ void add_blocks(Maker& make) {
   olds[0].back() ^= 1;
   make.add("wrong-old", tiny_spec(), {"E_OLD"});
   make.replace_old(olds);
+
+  BundleSpec with_whole = tiny_spec();
+  with_whole.components.push_back({{}, {}, {}, format::kComponentWhole});
+  make.add("wrong-old-whole", with_whole, {"E_OLD"});
+  make.replace_old({with_whole.components[0].new_file, {}});
 }
 
 // --- Patch streams that no encoder makes: digests and signature are right, the stream is not
@@ -445,17 +478,23 @@ struct Chunk {
   uint32_t component_count = 1;
 };
 
-Bytes encode_chunk(const Chunk& chunk) {
+// Sizes below 128.
+Bytes chunk_of(uint8_t first, size_t new_size, const Bytes& payload) {
+  return Bytes{first, static_cast<uint8_t>(new_size), static_cast<uint8_t>(payload.size())} +
+         payload;
+}
+
+Bytes encode_chunk(const Chunk& chunk, OperationModel& model) {
   delta::RangeEncoder coder;
-  OperationModel model;
-  operation_model_reset(model, {chunk.new_offset, 0});
   OperationCoder<delta::RangeEncoder> operations(coder, model, chunk.component_count);
   for (const Operation& operation : chunk.operations) operations.code(operation);
-  const Bytes payload = coder.finish();
-  Bytes made = {chunk.first, static_cast<uint8_t>(chunk.new_size),
-                static_cast<uint8_t>(payload.size())};
-  made.insert(made.end(), payload.begin(), payload.end());
-  return made;
+  return chunk_of(chunk.first, chunk.new_size, coder.finish());
+}
+
+Bytes encode_chunk(const Chunk& chunk) {
+  OperationModel model;
+  operation_model_reset(model, {chunk.new_offset, 0});
+  return encode_chunk(chunk, model);
 }
 
 Operation copy_of(uint64_t old_offset, uint32_t size) {
@@ -470,11 +509,6 @@ Operation values_of(uint32_t size) {
   operation.kind = OperationKind::kValues;
   operation.fresh = 1;
   return operation;
-}
-
-Bytes operator+(Bytes first, const Bytes& second) {
-  first.insert(first.end(), second.begin(), second.end());
-  return first;
 }
 
 class StreamMaker {
@@ -510,6 +544,11 @@ void add_chunks(Maker& make) {
   const Bytes both = encode_chunk({kRestart, 40, {kFirst, kSecond}});
   streams.add("good-one-chunk", both, {"DONE"});
   streams.add("good-two-chunks", first + second, {"DONE"});
+  OperationModel model;
+  operation_model_reset(model, {0, 0});
+  const Bytes begun = encode_chunk({kRestart, 24, {kFirst}}, model);
+  const Bytes gone_on = encode_chunk({format::kCodecOperations, 16, {kSecond}}, model);
+  streams.add("good-chunk-goes-on", begun + gone_on, {"DONE"});
 
   const auto changed = [](Bytes bytes, size_t at, uint8_t value) {
     bytes.at(at) = value;
@@ -539,6 +578,15 @@ void add_chunks(Maker& make) {
   streams.refuse("interval-of-chunks", first + no_restart);
 }
 
+void add_old_component(Maker& make) {
+  BundleSpec two = two_component_spec();
+  const auto new_size = static_cast<uint32_t>(two.components[0].new_file.size());
+  Operation odd = copy_of(0, new_size);
+  odd.old.component = 5;
+  two.components[0].patch = encode_chunk({kRestart, new_size, {odd}, 0, 2});
+  make.add("stream-old-component", two, {"E_FORMAT"});
+}
+
 void add_operations(Maker& make) {
   StreamMaker streams(make);
   streams.refuse("operation-empty", copy_of(8, 0));
@@ -548,6 +596,7 @@ void add_operations(Maker& make) {
   Operation odd = copy_of(0, 40);
   odd.kind = static_cast<OperationKind>(3);
   streams.refuse("operation-kind", odd);
+  add_old_component(make);
 
   odd = values_of(40);
   odd.slot = 1;
@@ -563,11 +612,141 @@ void add_operations(Maker& make) {
   streams.refuse("values-size", odd);
   streams.add("stream-values-codec", encode_chunk({kRestart, 40, {values_of(40)}}),
               {"E_CODEC", "codecs=none"});
-  odd = values_of(40);
+  odd = copy_of(49, 40);
   odd.kind = OperationKind::kBytes;
+  streams.refuse("bytes-old", odd);
   odd.intra = 1;
+  streams.add("stream-bytes-codec", encode_chunk({kRestart, 40, {odd}}),
+              {"E_CODEC", "codecs=none"});
   streams.spec().limits.byte_cells_log2 = 0;
   streams.refuse("bytes-cells", odd);
+}
+
+// A frame of one block, stored or damaged (RFC 8878); its size is not in its header.
+struct Frame {
+  uint8_t window_log2 = 10;
+  uint8_t block_type = 0;
+};
+Bytes zstd_frame(const Bytes& content, const Frame& frame) {
+  Bytes made = {0x28, 0xB5, 0x2F, 0xFD, 0, static_cast<uint8_t>((frame.window_log2 - 10) << 3)};
+  const size_t block = content.size() << 3 | size_t{frame.block_type} << 1 | 1;
+  for (unsigned i = 0; i < 3; ++i) made.push_back(static_cast<uint8_t>(block >> (8 * i)));
+  return made + content;
+}
+
+void add_zstd(Maker& make) {
+  StreamMaker streams(make);
+  streams.spec().required_codecs |= 1u << format::kCodecZstd;
+  streams.spec().limits.zstd_window_log2 = 10;
+  const Bytes content = streams.spec().components[0].new_file;
+  const auto add = [&](const char* name, const char* status, const Bytes& frame) {
+    const uint8_t first = format::kChunkRestart | format::kCodecZstd;
+    streams.add(name, chunk_of(first, content.size(), frame), {status, kWithZstd});
+  };
+  add("good-zstd-stored", "DONE", zstd_frame(content, {}));
+  add("stream-zstd-window", "E_FORMAT", zstd_frame(content, {11, 0}));
+  add("stream-zstd-damaged", "E_FORMAT", zstd_frame(content, {10, 3}));
+  add("stream-zstd-short", "E_FORMAT", zstd_frame({content.begin(), content.end() - 1}, {}));
+  add("stream-zstd-long", "E_FORMAT", zstd_frame(content + Bytes{1}, {}));
+  add("stream-zstd-left", "E_FORMAT", zstd_frame(content, {}) + Bytes(5, 0));
+  streams.spec().limits.zstd_window_log2 = 0;
+  add("stream-zstd-no-window", "E_FORMAT", zstd_frame(content, {}));
+}
+
+// Operations of every kind, one after another, with no regard to size: types that the bytes do not
+// have, rows and old places anywhere, differences of any length. One chunk, one restart point.
+struct MixedSpec {
+  PatchLimits limits;
+  uint32_t seed;
+};
+
+class OperationDice {
+ public:
+  explicit OperationDice(uint32_t seed) : bytes_(noise(1000, seed)) {}
+  uint32_t below(uint32_t limit) {
+    const uint32_t value = bytes_.at(at_) | static_cast<uint32_t>(bytes_.at(at_ + 1)) << 8;
+    at_ += 2;
+    return value % limit;
+  }
+
+  Operation operation(uint32_t old_size) {
+    Operation made;
+    made.kind = static_cast<OperationKind>(below(3));
+    made.size = 4 * (1 + below(18));
+    made.old.offset = below(old_size - made.size + 1);
+    if (made.kind == OperationKind::kCopy) return made;
+    made.intra = static_cast<uint8_t>(below(2));
+    if (made.kind == OperationKind::kBytes) {
+      made.width_log2 = static_cast<uint8_t>(below(4));
+      made.row_bytes = below(40);
+    } else {
+      made.type = static_cast<ValueType>(below(kValueTypeCount));
+      if (made.intra != 0) made.row_bytes = below(40);
+    }
+    return made;
+  }
+
+ private:
+  Bytes bytes_;
+  size_t at_ = 0;
+};
+
+// New resembles old, with changes of every size: so copies give back what new has by copying it.
+BundleSpec mixed_spec(const MixedSpec& mixed) {
+  constexpr uint32_t kOldSize = 400;
+  BundleSpec spec;
+  spec.limits = mixed.limits;
+  spec.required_codecs |= 1u << format::kCodecValues | 1u << format::kCodecBytes;
+  OperationDice dice(mixed.seed);
+  ComponentSpec made;
+  made.old_file = noise(200, mixed.seed + 1) + text(kOldSize - 200);
+  std::vector<Operation> operations;
+  while (made.new_file.size() < 800) {
+    const Operation each = dice.operation(kOldSize);
+    const auto from = made.old_file.begin() + static_cast<std::ptrdiff_t>(each.old.offset);
+    Bytes piece(from, from + each.size);
+    const bool changes = each.kind != OperationKind::kCopy;
+    if (changes) {
+      for (uint32_t i = dice.below(6); i > 0; --i) {
+        piece[dice.below(each.size)] = static_cast<uint8_t>(dice.below(256));
+      }
+    }
+    // The bytes codec finds its way over what is missing.
+    if (each.kind == OperationKind::kBytes && each.size > 8) piece.erase(piece.begin() + 5);
+    operations.push_back(each);
+    operations.back().size = static_cast<uint32_t>(piece.size());
+    made.new_file = std::move(made.new_file) + piece;
+  }
+  const model::Model no_model;
+  const std::vector<delta::ComponentInput> inputs = {
+      {made.old_file, made.new_file, &no_model, &no_model}};
+  delta::ChunkEncoder encoder(inputs, 0, mixed.limits, 0);
+  uint64_t offset = 0;
+  for (const Operation& each : operations) {
+    encoder.encode(each, offset);
+    offset += each.size;
+  }
+  const Bytes payload = encoder.finish();
+  const auto varint = [](size_t value) {
+    return Bytes{static_cast<uint8_t>(value | 128), static_cast<uint8_t>(value >> 7)};
+  };
+  made.patch = Bytes{kRestart} + varint(made.new_file.size()) + varint(payload.size()) + payload;
+  spec.components.push_back(made);
+  return spec;
+}
+
+void add_mixed(Maker& make) {
+  const struct {
+    const char* name;
+    PatchLimits limits;
+  } kLimits[] = {{"good-mixed-small", {256, 1024, 1, 1, 8, 2, 0, 8, 0, 0}},
+                 {"good-mixed-large", {512, 1024, 1, 1, 10, 1, 1, 10, 6, 0}},
+                 {"good-mixed-slots", {1024, 1024, 1, 1, 8, 8, 0, 11, 7, 0}}};
+  uint32_t seed = 20;
+  for (const auto& each : kLimits) {
+    make.add(each.name, mixed_spec({each.limits, seed}), {"DONE"});
+    seed += 10;
+  }
 }
 
 }  // namespace
@@ -583,6 +762,8 @@ VectorSet make_vectors() {
   add_blocks(make);
   add_chunks(make);
   add_operations(make);
+  add_zstd(make);
+  add_mixed(make);
   return make.finish();
 }
 

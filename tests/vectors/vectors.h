@@ -6,6 +6,7 @@
 // Options are KEY=VALUE with spaces between, or "-": threshold, sequence-floor,
 // security-version-floor, capacity (of every place), device-class (32 hex digits), ring (key
 // numbers with commas; "2!" is a key of another role), codecs (names with commas, or none).
+// index-zstd.tsv: the same for devices that have the zstd codec, which all of its vectors name.
 // Defaults: ring=1, threshold=1, no floors, no class, capacity=1024, codecs=values,bytes. The
 // workspace has 32,768 bytes. keys.tsv: number, key id, Ed25519 public key in hex.
 // SPDX-License-Identifier: Apache-2.0
@@ -29,14 +30,14 @@ struct Vector {
   std::string options = "-";
 };
 
-// All vectors and the content of all files by name, index.tsv and keys.tsv among them.
+// All vectors and the content of all files by name, index*.tsv and keys.tsv among them.
 struct VectorSet {
   std::vector<Vector> vectors;
   std::map<std::string, Bytes> files;
 };
 VectorSet make_vectors();
 
-// Reads index.tsv; aborts when a line has not six columns.
+// Reads an index; aborts when a line has not six columns.
 std::vector<Vector> parse_index(const std::string& text);
 
 }  // namespace tensorpatch::test
