@@ -5,6 +5,7 @@
 #include <zstd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <mutex>
 
@@ -182,7 +183,7 @@ class PatchMaker {
     for (size_t i = 0; i < shares_.size(); ++i) {
       SegmentReport segment;
       segment.segment = i;
-      segment.patch_bytes = static_cast<uint64_t>(shares_[i].payload + 0.5);
+      segment.patch_bytes = static_cast<uint64_t>(std::llround(shares_[i].payload));
       segment.relative_change = changes[i].relative();
       segment.share_equal = changes[i].share_equal();
       const unsigned methods = shares_[i].methods;

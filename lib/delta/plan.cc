@@ -370,6 +370,7 @@ class Planner {
     if (piece.size > kSampleFrom && codings.size() > 1) codings = survivors(piece, codings);
     const uint64_t tile = piece.type.has_value() ? 16384 : piece.size >= 65536 ? 2048 : 512;
     std::vector<std::vector<uint64_t>> tile_costs;
+    tile_costs.reserve(codings.size());
     for (const Coding& coding : codings) tile_costs.push_back(costs(piece, coding, tile));
     const std::vector<size_t> path = cheapest_path(tile_costs);
     uint64_t cost = 0, done = 0;

@@ -228,6 +228,7 @@ Result<Output> collect(Pipe output_pipe, Pipe error_pipe, Clock::time_point dead
 Result<pid_t> start(std::vector<std::string>& words, const Descriptor& input,
                     const Pipe& output_pipe, const Pipe& error_pipe) {
   std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   posix_spawn_file_actions_t actions;
