@@ -297,9 +297,12 @@ SOURCE = re.compile(r'(.*/)?(CMakeLists\.txt|[^/]+\.(h|cc|c|fbs|cmake|py|sh))$|'
 
 def read_tree(root):
     """The files of the checkout that rules look at; what git ignores is not looked at."""
-    listed = subprocess.run(['git', '-C', root, 'ls-files', '-co', '--exclude-standard'],
-                            capture_output=True, text=True)
-    paths = listed.stdout.splitlines() if listed.returncode == 0 else walk(root)
+    try:
+        listed = subprocess.run(['git', '-C', root, 'ls-files', '-co', '--exclude-standard'],
+                                capture_output=True, text=True, check=True)
+        paths = listed.stdout.splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        paths = walk(root)
     tree = {}
     for path in sorted(set(paths)):
         full = os.path.join(root, path)
@@ -310,7 +313,7 @@ def read_tree(root):
 
 
 def walk(root):
-    """For a source archive, which has no git folder."""
+    """For a source archive, which has no git folder, and for machines without git."""
     for folder, folders, files in os.walk(root):
         folders[:] = [name for name in folders if name not in ('build', '.git')]
         for name in files:
