@@ -1,4 +1,6 @@
-# reference.sh PYTHON DECODER: what the program packs, decoded by reference_decoder.py.
+# reference.sh: what the program packs, decoded by reference_decoder.py.
+#
+# usage: reference.sh PYTHON DECODER, with TENSORPATCH and TESTDATA in the environment
 # SPDX-License-Identifier: Apache-2.0
 set -eu
 : "${TENSORPATCH:?names the program}" "${TESTDATA:?names the folder of test data}"
