@@ -74,13 +74,13 @@ inline constexpr unsigned kStateWeights =
 
 struct ValueState {
   int32_t mean;      // expected exponent + length of the difference, 8 fractional bits
-  int32_t activity;  // running mean of |residual| of narrow types, 4 fractional bits
+  int32_t activity;  // running mean of |residual| of narrow types, 8 fractional bits
   int32_t last;      // last two residuals (narrow) or lengths (wide)
   int32_t before_last;
-  uint32_t history;  // of zero flags, newest in bit 0
+  uint32_t history;  // of nonzero flags, newest in bit 0
   uint32_t signs;    // last two signs, each 0 none, 1 plus, 2 minus: newest * 1 + older * 3
   uint32_t tiles;    // of tile flags, newest in bit 0
-  uint32_t seen;     // values coded, stops at 65535
+  uint32_t seen;     // values that the mean followed, stops at 16
   Cell tile_cells[4];
   Cell cells[1];  // kStateCells[level], then at level L the weights
 };
