@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""benchmarks/measure_pairs.py: pack, verify and apply pairs of model files, and compare the bundles with
-the patches of other tools.
+"""benchmarks/measure_pairs.py: packs, verifies and applies pairs of model files, and compares the
+bundles with the patches of other tools.
 
 usage: measure_pairs.py TENSORPATCH PAIRS.tsv [--profile NAME] > table.md
 
 PAIRS.tsv has one pair a row and at least the columns id, group (lineage or scratch), old, new (paths
 beside the table) and best_peer (bytes of the smallest patch that other tools made). Every bundle is
-applied and compared; a pair that fails is an error. Writes a Markdown table, worst ratio first, and the
-geometric means of bundle / best peer.
+applied and compared; a pair that fails is an error. Writes a Markdown table, worst ratio first, and
+the geometric means of bundle / best peer.
 SPDX-License-Identifier: Apache-2.0
 """
 import argparse
