@@ -4,7 +4,7 @@ bundles with the patches of other tools.
 
 usage: measure_pairs.py TENSORPATCH PAIRS.tsv [--profile NAME] > table.md
 
-PAIRS.tsv has one pair a row and at least the columns id, group (lineage or scratch), old, new (paths
+PAIRS.tsv has one pair a row, with the columns id, group (lineage or scratch), old, new (paths
 beside the table) and best_peer (bytes of the smallest patch that other tools made). Every bundle is
 applied and compared; a pair that fails is an error. Writes a Markdown table, worst ratio first, and
 the geometric means of bundle / best peer.
