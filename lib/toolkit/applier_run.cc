@@ -9,7 +9,6 @@
 #include "apply/format.h"
 #include "tensorpatch/ports/libcrypto.h"
 #include "tensorpatch/ports/libsodium.h"
-#include "tensorpatch/ports/zstd.h"
 
 namespace tensorpatch::toolkit {
 namespace {
@@ -108,6 +107,16 @@ Result<void> OldStorage::save_checkpoint(const CheckpointRecord&) {
   return {};
 }
 
+HostCodecs::HostCodecs(uint32_t zstd_window_log2)
+    : table_{&tensorpatch_codec_values, &tensorpatch_codec_bytes} {
+  const size_t size = tensorpatch_zstd_memory_size(zstd_window_log2);
+  if (size == 0) return;  // no zstd in this bundle
+  zstd_memory_.resize(size / 8 + 1);
+  const tensorpatch_codec* codec =
+      tensorpatch_zstd_init(&zstd_, zstd_memory_.data(), zstd_memory_.size() * 8, zstd_window_log2);
+  if (codec != nullptr) table_.push_back(codec);
+}
+
 struct ApplierRun::State {
   RunOptions options;
   std::vector<uint8_t> begin;  // bytes before the applier exists: not more than peek looks at
@@ -120,9 +129,7 @@ struct ApplierRun::State {
   std::vector<Digest> signed_by;
   std::vector<tensorpatch_key> keys;
   tensorpatch_hash_port hash{};
-  tensorpatch_zstd zstd{};
-  std::vector<uint64_t> zstd_memory;  // on top of the workspace, by the statement's window
-  std::vector<const tensorpatch_codec*> codecs;
+  std::optional<HostCodecs> codecs;
 
   State() = default;
   State(const State&) = delete;
@@ -132,7 +139,6 @@ struct ApplierRun::State {
   }
 
   Result<void> start();
-  void open_codecs();
   Result<void> push(base::Bytes data);
   Result<void> report();  // progress; E_CANCELLED
   tl::unexpected<Error> error(tensorpatch_status status);
@@ -194,17 +200,6 @@ tl::unexpected<Error> ApplierRun::State::error(tensorpatch_status status) {
   return tl::unexpected(error_of(status, options, workspace_size));
 }
 
-void ApplierRun::State::open_codecs() {
-  codecs = {&tensorpatch_codec_values, &tensorpatch_codec_bytes};
-  const uint32_t window = begin[format::kPrefixSize + format::header::kZstdWindowLog2];
-  const size_t size = tensorpatch_zstd_memory_size(window);
-  if (size == 0) return;  // no zstd in this bundle
-  zstd_memory.resize(size / 8 + 1);
-  const tensorpatch_codec* codec =
-      tensorpatch_zstd_init(&zstd, zstd_memory.data(), zstd_memory.size() * 8, window);
-  if (codec != nullptr) codecs.push_back(codec);
-}
-
 Result<void> ApplierRun::State::start() {
   tensorpatch_summary summary{};
   const tensorpatch_status peeked = tensorpatch_peek(begin.data(), begin.size(), &summary);
@@ -221,13 +216,13 @@ Result<void> ApplierRun::State::start() {
     keys.push_back(entry);
   }
   if (tensorpatch_libcrypto_hash_open(&hash) != 0) return error(TENSORPATCH_E_HASH);
-  open_codecs();
+  codecs.emplace(begin[format::kPrefixSize + format::header::kZstdWindowLog2]);
   tensorpatch_options given{};
   given.keys = keys.data();
   given.key_count = keys.size();
   given.threshold = options.device.threshold;
-  given.codecs = codecs.data();
-  given.codec_count = codecs.size();
+  given.codecs = codecs->table().data();
+  given.codec_count = codecs->table().size();
   given.device_class = options.device.device_class ? options.device.device_class->data() : nullptr;
   given.sequence_floor = options.device.sequence_floor;
   given.security_version_floor = options.device.security_version_floor;

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "keys/keys.h"
 #include "tensorpatch/apply.h"
+#include "tensorpatch/ports/zstd.h"
 #include "tensorpatch/toolkit.h"
 
 namespace tensorpatch::toolkit {
@@ -62,6 +63,21 @@ struct RunOptions {
   std::optional<CheckpointRecord> checkpoint;  // to go on from
   std::string_view stage;
   ProgressCallback progress;
+};
+
+// Every codec that a host has. What zstd needs, by the statement's window, is on top of the
+// workspace.
+class HostCodecs {
+ public:
+  explicit HostCodecs(uint32_t zstd_window_log2);
+  HostCodecs(const HostCodecs&) = delete;
+  HostCodecs& operator=(const HostCodecs&) = delete;
+  std::span<const tensorpatch_codec* const> table() const { return table_; }
+
+ private:
+  tensorpatch_zstd zstd_{};
+  std::vector<uint64_t> zstd_memory_;
+  std::vector<const tensorpatch_codec*> table_;
 };
 
 class ApplierRun : public base::Sink {

@@ -4,7 +4,12 @@
 
 #include "bundle/bundle_reader.h"
 #include "bundle/details.h"
+#include "bundle/digest.h"
+#include "delta/operation_reader.h"
+#include "toolkit/applier_run.h"
+#include "toolkit/old_files.h"
 #include "toolkit/paths.h"
+#include "toolkit/scratch_file.h"
 #include "toolkit/signing.h"
 
 namespace tensorpatch::toolkit {
@@ -69,6 +74,53 @@ Result<void> add_details(const Path& path, const bundle::Manifest& manifest,
                   quoted(path) + " speaks of a component that does not exist");
     }
     add_tensor(report.components[tensor.component], tensor);
+  }
+  return {};
+}
+
+// The operations of one component's patch, by replaying it.
+Result<std::vector<MethodFacts>> operations_of(const bundle::BundleReader& reader,
+                                               const std::vector<base::Bytes>& old_files,
+                                               const Path& scratch_beside, uint32_t index) {
+  auto scratch = ScratchFile::create_beside(scratch_beside);
+  if (!scratch) return tl::unexpected(scratch.error());
+  if (auto read = reader.read_patch(index, **scratch); !read) return tl::unexpected(read.error());
+  auto patch = (*scratch)->map();
+  if (!patch) return tl::unexpected(patch.error());
+  const bundle::Statement& statement = reader.statement();
+  const HostCodecs codecs(statement.limits.zstd_window_log2);
+  const auto counts =
+      delta::read_operations({patch->bytes(), statement.limits, old_files, index,
+                              statement.components[index].new_size, codecs.table()});
+  if (!counts) return tl::unexpected(counts.error());
+  std::vector<MethodFacts> facts;
+  for (const delta::OperationCount& count : *counts) {
+    facts.push_back({count.method, count.count, count.new_bytes, count.patch_bytes});
+  }
+  return facts;
+}
+
+// Nothing is decoded that is not signed by a key of the ring.
+Result<void> add_operations(const InspectOptions& options, const std::vector<keys::PublicKey>& ring,
+                            const bundle::BundleReader& reader, InspectReport& report) {
+  auto count = check_old_count(options.old_files.size(), reader);
+  if (!count) return count;
+  auto signatures = reader.verify_signatures(ring, 1);
+  if (!signatures) return tl::unexpected(signatures.error());
+  auto files = open_old_files(options.old_files);
+  if (!files) return tl::unexpected(files.error());
+  std::vector<base::Bytes> old_files;
+  for (size_t i = 0; i < files->size(); ++i) {
+    old_files.push_back((*files)[i].bytes());
+    if (bundle::sha256(old_files[i]) != reader.statement().components[i].old_digest) {
+      return fail(TENSORPATCH_E_OLD, "wrong old file: " + quoted(options.old_files[i]) +
+                                         " is not the one that the bundle was made from");
+    }
+  }
+  for (uint32_t i = 0; i < report.components.size(); ++i) {
+    auto facts = operations_of(reader, old_files, options.bundle, i);
+    if (!facts) return tl::unexpected(facts.error());
+    report.components[i].operations = std::move(*facts);
   }
   return {};
 }
@@ -142,6 +194,11 @@ Result<InspectReport> inspect(const InspectOptions& options) {
   const std::vector<uint8_t> message = bundle::dsse_message(reader->statement_bytes());
   for (const keys::Signature& signature : reader->signatures()) {
     report.signatures.push_back(signature_facts(signature, *ring, message));
+  }
+  if (!options.old_files.empty()) {
+    if (auto added = add_operations(options, *ring, *reader, report); !added) {
+      return tl::unexpected(added.error());
+    }
   }
   if (!options.details.empty()) {
     if (auto added = add_details(options.details, reader->manifest(), report); !added) {

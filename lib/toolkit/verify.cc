@@ -2,36 +2,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bundle/bundle_reader.h"
 #include "toolkit/applier_run.h"
+#include "toolkit/old_files.h"
 #include "toolkit/paths.h"
 #include "toolkit/signing.h"
 
 namespace tensorpatch::toolkit {
 namespace {
 
-Result<std::vector<base::MappedFile>> open_old_files(const VerifyOptions& options) {
-  std::vector<base::MappedFile> files;
-  for (const Path& path : options.old_files) {
-    auto file = path.empty() ? base::MappedFile() : base::MappedFile::open(path);
-    if (!file) return tl::unexpected(file.error());
-    files.push_back(std::move(*file));
-  }
-  return files;
-}
-
 Result<bool> decode(base::Bytes bundle, ApplierRun& run) {
   if (auto written = run.write(bundle); !written) return tl::unexpected(written.error());
   return run.finish();
-}
-
-// One old file a component, or none at all.
-Result<void> check_count(const VerifyOptions& options, const bundle::BundleReader& reader) {
-  const size_t given = options.old_files.size();
-  const size_t count = reader.statement().components.size();
-  if (given == 0 || given == count) return {};
-  return fail(TENSORPATCH_E_USAGE,
-              "the bundle has " + std::to_string(count) + " component(s), but " +
-                  std::to_string(given) + " old file(s) were given",
-              "give --old once a component, in the order that `tensorpatch inspect` shows");
 }
 
 }  // namespace
@@ -41,7 +21,7 @@ Result<VerifyReport> verify(const VerifyOptions& options) {
   if (!file) return tl::unexpected(file.error());
   auto ring = parse_ring(options.device.public_keys);
   if (!ring) return tl::unexpected(ring.error());
-  auto old_files = open_old_files(options);
+  auto old_files = open_old_files(options.old_files);
   if (!old_files) return tl::unexpected(old_files.error());
 
   // The device's own judgement comes first, so that nothing else looks at a bundle that it refuses.
@@ -62,7 +42,9 @@ Result<VerifyReport> verify(const VerifyOptions& options) {
 
   auto reader = bundle::BundleReader::open(file->bytes());
   if (!reader) return tl::unexpected(reader.error());
-  if (auto count = check_count(options, *reader); !count) return tl::unexpected(count.error());
+  if (auto count = check_old_count(options.old_files.size(), *reader); !count) {
+    return tl::unexpected(count.error());
+  }
   if (!done && !options.old_files.empty()) return tl::unexpected(done.error());
   auto signatures = reader->verify_signatures(*ring, options.device.threshold);
   if (!signatures) return tl::unexpected(signatures.error());

@@ -30,6 +30,16 @@ json 'j["components"][0]["new_sha256"] == "'"$(sha256sum new.tflite | cut -c1-64
 json 'j["contract"]["workspace"] > 0 and "operations" in j["contract"]["codecs"]'
 json 'j["contract"]["flash_written"] >= j["components"][0]["new_size"]'
 
+json 'j["components"][0]["operations"] == []'
+ok inspect u.tpb --json --old old.tflite --pubkey k.pub
+json 'sum(o["new_bytes"] for o in j["components"][0]["operations"]) == j["components"][0]["new_size"]'
+json '{"copy", "residual"} <= {o["method"] for o in j["components"][0]["operations"]}'
+ok inspect u.tpb --old old.tflite --pubkey k.pub
+says 'residual'
+refuse 3 '' inspect u.tpb --old old.tflite
+refuse 4 'wrong old file' inspect u.tpb --old new.tflite --pubkey k.pub
+refuse 2 'component' inspect u.tpb --old old.tflite --old old.tflite --pubkey k.pub
+
 ok inspect u.tpb --json --details u.details --pubkey k.pub
 json 'j["signatures"][0]["check"] == "valid"'
 json 'sum(t["size"] for t in j["components"][0]["tensors"]) == j["components"][0]["new_size"]'

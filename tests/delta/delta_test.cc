@@ -12,6 +12,7 @@
 
 #include "delta/alignment.h"
 #include "delta/byte_data.h"
+#include "delta/operation_reader.h"
 #include "delta/plan.h"
 #include "delta/test_files.h"
 #include "support/patch_maker.h"
@@ -403,6 +404,47 @@ TEST(Align, RandomEditsTileExactly) {
     expect_tiles(maker);
     if (round % 5 == 0) maker.round_trip(0, options_for("mcu-16k", edited.size()));
   }
+}
+
+// ---- Reading operations back
+
+TEST(Operations, AreThoseOfThePlanInEveryProfile) {
+  const PatchMaker maker({generated_pair("v1.int8.tflite", "v2.int8.tflite")});
+  const std::vector<base::Bytes> old_files = {maker.files(0).old_file};
+  const uint64_t size = maker.files(0).new_file.size();
+  const tensorpatch_codec* const codecs[] = {&tensorpatch_codec_values, &tensorpatch_codec_bytes};
+  for (const char* profile : {"linux", "mcu-8k"}) {
+    delta::PatchOptions options = options_for(profile, size);
+    options.codecs = kPlainCodecs;
+    const std::vector<uint8_t> stream = maker.patch(0, options);
+    const auto counts =
+        delta::read_operations({stream, options.limits, old_files, 0, size, codecs});
+    ASSERT_TRUE(counts.has_value()) << counts.error().message;
+    const std::vector<Alignment> alignments = align(maker.inputs(), 0);
+    uint64_t planned = 0;
+    for (uint64_t begin = 0; begin < size; begin += options.limits.restart_interval) {
+      const uint64_t end = std::min<uint64_t>(begin + options.limits.restart_interval, size);
+      planned += delta::plan_interval(maker.inputs(), 0, options, alignments, {begin, end}).size();
+    }
+    uint64_t count = 0, new_bytes = 0;
+    for (const delta::OperationCount& operations : *counts) {
+      count += operations.count;
+      new_bytes += operations.new_bytes;
+    }
+    EXPECT_EQ(count, planned) << profile;
+    EXPECT_EQ(new_bytes, size) << profile;
+  }
+}
+
+TEST(Operations, ADamagedStreamIsAnError) {
+  const PatchMaker maker({generated_pair("v1.int8.tflite", "v2.int8.tflite")});
+  const std::vector<base::Bytes> old_files = {maker.files(0).old_file};
+  const uint64_t size = maker.files(0).new_file.size();
+  const delta::PatchOptions options = options_for("mcu-8k", size);
+  std::vector<uint8_t> stream = maker.patch(0, options);
+  stream.resize(stream.size() / 2);
+  EXPECT_FALSE(
+      delta::read_operations({stream, options.limits, old_files, 0, size, {}}).has_value());
 }
 
 // ---- The plan

@@ -13,6 +13,7 @@ struct Options {
   std::string bundle;
   std::string details;
   std::vector<std::string> public_keys;
+  std::vector<std::string> old_files;
 };
 
 std::string_view check_text(Check check) {
@@ -51,6 +52,14 @@ std::string component_text(const toolkit::ComponentFacts& component) {
   text += row("new", bytes_text(component.new_size) + ", sha256 " + hex(component.new_digest));
   text += row("patch", bytes_text(component.patch_size) + ", " +
                            percent_text(component.patch_size, component.new_size) + " of new");
+  for (const toolkit::MethodFacts& operation : component.operations) {
+    text += row(operation.method, plural_text(operation.count, "operation") + " for " +
+                                      bytes_text(operation.new_bytes) + " by " +
+                                      bytes_text(operation.patch_bytes));
+  }
+  if (component.operations.empty() && component.patch_size != 0) {
+    text += row("operations", "listed with --old and --pubkey");
+  }
   for (const toolkit::MethodFacts& method : component.methods) {
     text += row(method.method, plural_text(method.count, "segment") + " of " +
                                    bytes_text(method.new_bytes) + " by " +
@@ -110,14 +119,18 @@ std::string text_of(const Options& options, const toolkit::InspectReport& report
   return text;
 }
 
-Json component_json(const toolkit::ComponentFacts& component) {
-  Json methods = Json::array();
-  for (const toolkit::MethodFacts& method : component.methods) {
-    methods.push_back({{"method", method.method},
-                       {"count", method.count},
-                       {"new_bytes", method.new_bytes},
-                       {"patch_bytes", method.patch_bytes}});
+Json methods_json(const std::vector<toolkit::MethodFacts>& methods) {
+  Json json = Json::array();
+  for (const toolkit::MethodFacts& method : methods) {
+    json.push_back({{"method", method.method},
+                    {"count", method.count},
+                    {"new_bytes", method.new_bytes},
+                    {"patch_bytes", method.patch_bytes}});
   }
+  return json;
+}
+
+Json component_json(const toolkit::ComponentFacts& component) {
   Json tensors = Json::array();
   for (const toolkit::TensorFacts& tensor : component.tensors) {
     Json facts = {{"name", tensor.name},
@@ -139,7 +152,8 @@ Json component_json(const toolkit::ComponentFacts& component) {
           {"patch_size", component.patch_size},
           {"old_sha256", hex(component.old_digest)},
           {"new_sha256", hex(component.new_digest)},
-          {"methods", methods},
+          {"operations", methods_json(component.operations)},
+          {"methods", methods_json(component.methods)},
           {"tensors", tensors}};
 }
 
@@ -192,6 +206,7 @@ Result<int> run(const Options& options, Terminal& terminal) {
   auto keys = read_public_keys(options.public_keys);
   if (!keys) return tl::unexpected(keys.error());
   inspect.public_keys = std::move(*keys);
+  for (const std::string& file : options.old_files) inspect.old_files.push_back(old_path(file));
   auto report = toolkit::inspect(inspect);
   if (!report) return tl::unexpected(report.error());
   terminal.result(text_of(options, *report), json_of(*report));
@@ -212,12 +227,16 @@ void add_inspect(CLI::App& app, Action& action) {
       add_command(app, {"inspect",
                         "Show what a bundle says: statement, signatures, contract, components",
                         {"tensorpatch inspect update.tpb",
-                         "tensorpatch inspect update.tpb --pubkey release.key.pub --json",
+                         "tensorpatch inspect update.tpb --old old.tflite --pubkey release.key.pub",
                          "tensorpatch inspect update.tpb --details update.details"}});
   command->add_option("bundle", options->bundle, "The bundle")->type_name("BUNDLE")->required();
   command
       ->add_option("--details", options->details,
                    "The file that pack --details wrote: also show every tensor")
+      ->type_name("FILE");
+  add_repeated(command, "--old", options->old_files,
+               "The old file, once a component in the bundle's order (- for a whole file): also "
+               "list the operations of a bundle that a given key has signed")
       ->type_name("FILE");
   add_repeated(command, "--pubkey", options->public_keys,
                "Check signatures by this public key; repeatable")

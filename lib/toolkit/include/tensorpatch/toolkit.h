@@ -223,7 +223,7 @@ struct SignatureFacts {
 // What made a part of a new file: by method, or a single tensor.
 struct MethodFacts {
   std::string method;
-  uint64_t count = 0;        // of tensors and of pieces between them
+  uint64_t count = 0;        // of operations, or of tensors and pieces between them
   uint64_t new_bytes = 0;    // that they have in the new file
   uint64_t patch_bytes = 0;  // that they take in the patch
 };
@@ -249,7 +249,8 @@ struct ComponentFacts {
   uint64_t patch_size = 0;
   Digest old_digest{};
   Digest new_digest{};
-  std::vector<MethodFacts> methods;  // both empty when no details were given
+  std::vector<MethodFacts> operations;  // of the patch; empty when no old files were given
+  std::vector<MethodFacts> methods;     // both empty when no details were given
   std::vector<TensorFacts> tensors;
 };
 
@@ -268,10 +269,14 @@ struct InspectOptions {
   Path bundle;
   Path details;                          // the sidecar; empty: none
   std::vector<std::string> public_keys;  // empty: signatures are not checked
+  // One a component, or none. With them the patch is replayed, to tell its operations: only what a
+  // given key has signed is decoded (E_UNTRUSTED, E_SIGNATURE), and only with the right files
+  // (E_OLD).
+  std::vector<Path> old_files;
 };
 
-// Facts of a bundle as it says them. Nothing but the form, and signatures by given keys, is
-// checked.
+// Facts of a bundle as it says them. Without old files nothing but the form, and signatures by
+// given keys, is checked.
 struct InspectReport {
   uint64_t bundle_size = 0;
   uint8_t major = 0;
