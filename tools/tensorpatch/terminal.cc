@@ -30,7 +30,7 @@ extern "C" void on_interrupt(int) {
 }
 
 void print(std::FILE* stream, std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stream);
+  if (!text.empty()) std::fwrite(text.data(), 1, text.size(), stream);
 }
 
 // Turns the echo of a terminal off for as long as it lives.
