@@ -1,7 +1,5 @@
 // value_decoder.cc: the codec of typed values, for both levels or for level S alone.
 // SPDX-License-Identifier: Apache-2.0
-#include <string.h>
-
 #include "patch_decoder.h"
 
 namespace tensorpatch {
@@ -26,12 +24,6 @@ bool begin_values(PatchDecoder* d) {
   }
   d->tile_left = 0;
   return (d->ready_slots & slot_bit) != 0;
-}
-
-uint32_t load(const uint8_t* p, unsigned size) {
-  uint32_t value = 0;
-  for (unsigned i = 0; i < size; ++i) value |= static_cast<uint32_t>(p[i]) << (8 * i);
-  return value;
 }
 
 // Puts a value's bytes into the ring.
@@ -72,7 +64,7 @@ Step residuals(PatchDecoder* d) {
       d->tile_left = left < kTile ? left : kTile;
     }
     if (!decoder_need_old(d, size)) return Step::kFailed;
-    const uint32_t old = load(d->old_buffer + d->old_used, size);
+    const uint32_t old = load_value(d->old_buffer + d->old_used, size);
     uint32_t value = old;
     if (d->tile_unchanged == 0) {
       if (!decoder_can_step(d)) return Step::kInput;

@@ -41,6 +41,13 @@ inline constexpr unsigned value_size(ValueType type) {
   }
 }
 
+// The raw bits of a value of `size` bytes, zero-extended.
+inline uint32_t load_value(const uint8_t* p, unsigned size) {
+  uint32_t value = 0;
+  for (unsigned i = 0; i < size; ++i) value |= static_cast<uint32_t>(p[i]) << (8 * i);
+  return value;
+}
+
 struct FloatShape {
   uint8_t mantissa_bits;
   uint8_t exponent_mask;

@@ -58,12 +58,6 @@ struct Interval {
   uint64_t end = 0;
 };
 
-inline uint32_t load_value(const uint8_t* p, unsigned size) {
-  uint32_t value = 0;
-  for (unsigned i = 0; i < size; ++i) value |= static_cast<uint32_t>(p[i]) << (8 * i);
-  return value;
-}
-
 // What the encoder may look at: the new file from the restart point on.
 struct NewView {
   base::Bytes bytes;  // the whole new file
