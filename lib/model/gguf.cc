@@ -3,20 +3,22 @@
 // Layout (ggml, docs/gguf.md), little-endian, versions 2 and 3: magic, version, counts of tensors
 // and of key-value pairs; the pairs; for each tensor its name, dimensions (innermost first), type
 // and offset in the data, which begins at the next multiple of general.alignment. Block-quantised
-// types are bytes with block_size and block_elements. A tensor of a type that is not known stays
-// among the bytes between. Refused: what ends early, nested arrays, an alignment that is no power
-// of two, sizes that wrap, rows that are no whole blocks.
+// types are bytes with a block layout (gguf_types.h). A tensor of a type that is not known stays
+// among the bytes between. Refused: what ends early, arrays nested too deep, an alignment that is
+// no power of two, sizes that wrap, rows that are no whole blocks.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <string>
 #include <utility>
 
+#include "model/gguf_types.h"
 #include "model/parsers.h"
 
 namespace tensorpatch::model {
 namespace {
 
 constexpr uint64_t kDefaultAlignment = 32;
+constexpr unsigned kMaxArrayDepth = 8;
 constexpr std::string_view kMagic = "GGUF";
 
 // Types of values in key-value pairs that are read; the size of the others is all that counts.
@@ -29,43 +31,6 @@ uint64_t value_size(uint32_t type) {
   constexpr uint8_t kSizes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
   return type < std::size(kSizes) ? kSizes[type] : 0;
 }
-
-struct TensorType {
-  uint32_t id;
-  ElementType type;
-  uint32_t block_size;  // 0 where the type is one of ours
-  uint32_t block_elements;
-};
-constexpr TensorType kTensorTypes[] = {
-    {0, ElementType::kFloat32, 0, 0},    {1, ElementType::kFloat16, 0, 0},
-    {24, ElementType::kInt8, 0, 0},      {25, ElementType::kInt16, 0, 0},
-    {26, ElementType::kInt32, 0, 0},     {27, ElementType::kInt64, 0, 0},
-    {28, ElementType::kFloat64, 0, 0},   {30, ElementType::kBfloat16, 0, 0},
-    {2, ElementType::kBytes, 18, 32},     // Q4_0
-    {3, ElementType::kBytes, 20, 32},     // Q4_1
-    {6, ElementType::kBytes, 22, 32},     // Q5_0
-    {7, ElementType::kBytes, 24, 32},     // Q5_1
-    {8, ElementType::kBytes, 34, 32},     // Q8_0
-    {9, ElementType::kBytes, 36, 32},     // Q8_1
-    {10, ElementType::kBytes, 84, 256},   // Q2_K
-    {11, ElementType::kBytes, 110, 256},  // Q3_K
-    {12, ElementType::kBytes, 144, 256},  // Q4_K
-    {13, ElementType::kBytes, 176, 256},  // Q5_K
-    {14, ElementType::kBytes, 210, 256},  // Q6_K
-    {15, ElementType::kBytes, 292, 256},  // Q8_K
-    {16, ElementType::kBytes, 66, 256},   // IQ2_XXS
-    {17, ElementType::kBytes, 74, 256},   // IQ2_XS
-    {18, ElementType::kBytes, 98, 256},   // IQ3_XXS
-    {19, ElementType::kBytes, 50, 256},   // IQ1_S
-    {20, ElementType::kBytes, 18, 32},    // IQ4_NL
-    {21, ElementType::kBytes, 110, 256},  // IQ3_S
-    {22, ElementType::kBytes, 82, 256},   // IQ2_S
-    {23, ElementType::kBytes, 136, 256},  // IQ4_XS
-    {29, ElementType::kBytes, 56, 256},   // IQ1_M
-    {34, ElementType::kBytes, 54, 256},   // TQ1_0
-    {35, ElementType::kBytes, 66, 256},   // TQ2_0
-    {39, ElementType::kBytes, 17, 32},    // MXFP4
-};
 
 tl::unexpected<Error> damaged(std::string what) {
   return fail(TENSORPATCH_E_FORMAT, std::move(what));
@@ -103,14 +68,16 @@ class Cursor {
   uint64_t offset_;
 };
 
-bool skip_array(Cursor& cursor) {
+bool skip_array(Cursor& cursor, unsigned depth) {
   uint32_t type = 0;
   uint64_t count = 0;
-  if (!cursor.read(type) || !cursor.read(count)) return false;
-  if (type == kValueString) {
+  if (depth > kMaxArrayDepth || !cursor.read(type) || !cursor.read(count)) return false;
+  if (type == kValueString || type == kValueArray) {
     std::string_view text;
     for (uint64_t i = 0; i < count; ++i) {
-      if (!cursor.read_text(text)) return false;
+      if (type == kValueString ? !cursor.read_text(text) : !skip_array(cursor, depth + 1)) {
+        return false;
+      }
     }
     return true;
   }
@@ -132,7 +99,7 @@ bool skip_pairs(Cursor& cursor, uint64_t count, uint64_t& alignment) {
     } else if (type == kValueString) {
       if (!cursor.read_text(text)) return false;
     } else if (type == kValueArray) {
-      if (!skip_array(cursor)) return false;
+      if (!skip_array(cursor, 1)) return false;
     } else if (value_size(type) == 0 || !cursor.skip(value_size(type))) {
       return false;
     }
@@ -144,11 +111,11 @@ bool skip_pairs(Cursor& cursor, uint64_t count, uint64_t& alignment) {
 // blocks.
 std::optional<uint64_t> size_of(const Segment& segment) {
   const std::optional<uint64_t> count = element_count(segment.shape);
-  const uint64_t per_unit = std::max<uint64_t>(segment.block_elements, 1);
+  const uint64_t per_unit = std::max<uint64_t>(segment.block.elements, 1);
   const uint64_t row = segment.shape.empty() ? 1 : segment.shape.back();
   if (!count || row % per_unit != 0) return std::nullopt;
   uint64_t size = 0;
-  const uint64_t unit = segment.block_size != 0 ? segment.block_size : element_size(segment.type);
+  const uint64_t unit = segment.block.size != 0 ? segment.block.size : element_size(segment.type);
   if (__builtin_mul_overflow(*count / per_unit, unit, &size)) return std::nullopt;
   return size;
 }
@@ -170,12 +137,10 @@ Result<Segment> read_tensor(Cursor& cursor) {
   }
   if (!cursor.read(id) || !cursor.read(segment.offset)) return damaged("tensors end too early");
   std::reverse(segment.shape.begin(), segment.shape.end());
-  const auto* const type = std::find_if(std::begin(kTensorTypes), std::end(kTensorTypes),
-                                        [id](const TensorType& t) { return t.id == id; });
-  if (type == std::end(kTensorTypes)) return segment;
+  const GgufType* const type = find_gguf_type(id);
+  if (type == nullptr) return segment;
   segment.type = type->type;
-  segment.block_size = type->block_size;
-  segment.block_elements = type->block_elements;
+  segment.block = type->block;
   segment.row_elements = row_elements(segment.shape);
   const std::optional<uint64_t> size = size_of(segment);
   if (!size) return damaged("shape of tensor " + segment.name);

@@ -92,17 +92,17 @@ std::string describe(const Segment& segment) {
 // What is wrong with a segment by itself, or null.
 const char* segment_fault(const Segment& segment) {
   if (segment.size == 0) return "is empty";
-  const uint64_t unit = segment.block_size != 0 ? segment.block_size : element_size(segment.type);
+  const uint64_t unit = segment.block.size != 0 ? segment.block.size : element_size(segment.type);
   if (segment.size % unit != 0) return "is not a whole number of elements";
-  if ((segment.block_size == 0) != (segment.block_elements == 0)) return "has half a block size";
-  if (segment.block_size != 0 && segment.type != ElementType::kBytes) return "has typed blocks";
+  if ((segment.block.size == 0) != (segment.block.elements == 0)) return "has half a block size";
+  if (segment.block.size != 0 && segment.type != ElementType::kBytes) return "has typed blocks";
   if (segment.role == Role::kOther) {
     return segment.name.empty() && segment.shape.empty() ? nullptr : "has a name but no role";
   }
   // The elements of plain kBytes may be smaller than a byte.
-  if (segment.type == ElementType::kBytes && segment.block_size == 0) return nullptr;
+  if (segment.type == ElementType::kBytes && segment.block.size == 0) return nullptr;
   const std::optional<uint64_t> count = element_count(segment.shape);
-  const uint64_t per_unit = segment.block_size != 0 ? segment.block_elements : 1;
+  const uint64_t per_unit = segment.block.size != 0 ? segment.block.elements : 1;
   if (!count || *count % per_unit != 0 || *count / per_unit != segment.size / unit) {
     return "does not have the size of its shape";
   }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +46,36 @@ enum class Role : uint8_t {
   kZeroPoint,  // quantisation zero points
 };
 
+// What the bytes of a field of a quantised block are, little-endian.
+enum class FieldKind : uint8_t {
+  kFloat16,  // scales and minima
+  kFloat32,  // a scale
+  kInt8,     // values, or signed scales
+  kInt16,    // sums of values
+  kUint8,    // scales: exponents or small floats, near values have near codes
+  kScales6,  // 6-bit scales and minima, packed across bytes
+  kNibbles,  // two 4-bit codes a byte, the low one first
+  kBits2,    // four 2-bit codes a byte
+  kBits1,    // eight bits a byte, of the codes in another field or signs
+  kCodes8,   // bytes whose values have no order: places in a codebook, several values at once
+  kCodes16,  // the same in 16-bit units
+};
+
+struct BlockField {
+  uint16_t offset;  // in the block
+  uint16_t size;    // bytes
+  FieldKind kind;
+};
+
+// How a block-quantised tensor is laid out: every `elements` values take one block of `size` bytes,
+// the fields, ascending, tile it. All 0 and empty where there are no blocks; `fields` lives
+// forever.
+struct BlockLayout {
+  uint32_t size = 0;
+  uint32_t elements = 0;
+  std::span<const BlockField> fields;
+};
+
 struct Segment {
   uint64_t offset = 0;  // in the file
   uint64_t size = 0;    // bytes, > 0; a multiple of element_size(type)
@@ -55,10 +86,7 @@ struct Segment {
   std::vector<uint64_t> shape;  // outermost first; empty for kOther
   // Elements of one row (output channel) where rows are contiguous, else 0.
   uint64_t row_elements = 0;
-  // Block-quantised tensors (kBytes only): `block_elements` values take `block_size` bytes; else
-  // both 0.
-  uint32_t block_size = 0;
-  uint32_t block_elements = 0;
+  BlockLayout block;  // of block-quantised tensors, which are kBytes
 };
 
 enum class Format : uint8_t { kRaw, kTflite, kSafetensors, kOnnx, kGguf };

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <string>
 
 #include "base/file.h"
@@ -12,7 +13,7 @@ namespace tensorpatch::model {
 namespace {
 
 Model parse_generated(const std::string& name) {
-  auto file = base::MappedFile::open(std::string(TENSORPATCH_TEST_MODELS) + "/" + name);
+  auto file = base::MappedFile::open(std::filesystem::path(TENSORPATCH_TEST_MODELS) / name);
   EXPECT_TRUE(file.has_value()) << name;
   if (!file) return {};
   Model model = parse(file->bytes());
@@ -29,15 +30,16 @@ uint64_t size_of_role(const Model& model, Role role) {
 
 TEST(Generated, AllParse) {
   // 144 + 16 + 144 + 16 + 10240 + 10 values.
-  for (const std::string version : {"v1", "v2"}) {
-    for (const std::string name : {".f32.tflite", ".behind.tflite", ".f32.safetensors", ".onnx"}) {
+  for (const char* const prefix : {"v1", "v2"}) {
+    const std::string version = prefix;
+    for (const char* const name : {".f32.tflite", ".behind.tflite", ".f32.safetensors", ".onnx"}) {
       EXPECT_EQ(size_of_role(parse_generated(version + name), Role::kWeights), 4 * 10570U) << name;
     }
-    for (const std::string name : {".f16.safetensors", ".bf16.safetensors"}) {
+    for (const char* const name : {".f16.safetensors", ".bf16.safetensors"}) {
       EXPECT_EQ(size_of_role(parse_generated(version + name), Role::kWeights), 2 * 10570U) << name;
     }
     const Segment blocks = segment_named(parse_generated(version + ".gguf"), "fc/kernel");
-    EXPECT_EQ(blocks.block_size, 34U);
+    EXPECT_EQ(blocks.block.size, 34U);
     EXPECT_EQ(blocks.size, 10240U / 32 * 34);
     const Model int8 = parse_generated(version + ".int8.tflite");
     EXPECT_EQ(int8.format, Format::kTflite);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "model/damage.h"
+#include "model/gguf_types.h"
 
 namespace tensorpatch::model {
 namespace {
@@ -86,8 +87,8 @@ TEST(Gguf, GivesTypedTensorsAndBlocks) {
   EXPECT_EQ(blocks.role, Role::kWeights);
   EXPECT_EQ(blocks.offset, writer.data_offset() + 128);
   EXPECT_EQ(blocks.size, 4 * 18U);
-  EXPECT_EQ(blocks.block_size, 18U);
-  EXPECT_EQ(blocks.block_elements, 32U);
+  EXPECT_EQ(blocks.block.size, 18U);
+  EXPECT_EQ(blocks.block.elements, 32U);
   EXPECT_EQ(blocks.shape, (std::vector<uint64_t>{2, 64})) << "outermost first";
   EXPECT_EQ(blocks.row_elements, 64U);
 }
@@ -102,6 +103,48 @@ TEST(Gguf, KnowsPlainTypes) {
     EXPECT_EQ(segment_named(model, "t").type, type) << id;
     EXPECT_EQ(segment_named(model, "t").size, 5 * element_size(type)) << id;
   }
+}
+
+// Sizes as ggml's own static_asserts state them.
+TEST(Gguf, KnowsBlockLayouts) {
+  struct Published {
+    uint32_t id;
+    uint32_t size;
+    uint32_t elements;
+  };
+  constexpr Published kPublished[] = {
+      {2, 18, 32},   {3, 20, 32},    {6, 22, 32},    {7, 24, 32},    {8, 34, 32},    {9, 36, 32},
+      {10, 84, 256}, {11, 110, 256}, {12, 144, 256}, {13, 176, 256}, {14, 210, 256}, {15, 292, 256},
+      {16, 66, 256}, {17, 74, 256},  {18, 98, 256},  {19, 50, 256},  {20, 18, 32},   {21, 110, 256},
+      {22, 82, 256}, {23, 136, 256}, {29, 56, 256},  {34, 54, 256},  {35, 66, 256},  {39, 17, 32},
+      {40, 36, 64},  {41, 18, 128}};
+  for (const Published& expected : kPublished) {
+    const GgufType* const type = find_gguf_type(expected.id);
+    ASSERT_NE(type, nullptr) << expected.id;
+    EXPECT_EQ(type->block.size, expected.size) << expected.id;
+    EXPECT_EQ(type->block.elements, expected.elements) << expected.id;
+    EXPECT_EQ(type->type, ElementType::kBytes);
+    uint32_t end = 0;
+    for (const BlockField& field : type->block.fields) {
+      EXPECT_EQ(field.offset, end) << expected.id;
+      end += field.size;
+    }
+    EXPECT_EQ(end, expected.size) << expected.id;
+    const File file = one_tensor({2 * expected.elements}, expected.id, 0, 2 * expected.size).file();
+    EXPECT_EQ(segment_named(parse_exactly(file), "t").size, 2 * expected.size) << expected.id;
+  }
+  EXPECT_EQ(find_gguf_type(4), nullptr);
+  EXPECT_EQ(find_gguf_type(~0U), nullptr);
+}
+
+TEST(Gguf, NamesTheFieldsOfABlock) {
+  const std::span<const BlockField> fields = find_gguf_type(12)->block.fields;  // Q4_K
+  ASSERT_EQ(fields.size(), 3U);
+  EXPECT_EQ(fields[0].kind, FieldKind::kFloat16);
+  EXPECT_EQ(fields[1].kind, FieldKind::kScales6);
+  EXPECT_EQ(fields[1].offset, 4U);
+  EXPECT_EQ(fields[2].kind, FieldKind::kNibbles);
+  EXPECT_EQ(fields[2].size, 128U);
 }
 
 TEST(Gguf, LeavesUnknownTypesBetweenTensors) {
@@ -158,15 +201,55 @@ TEST(Gguf, RefusesCountsAndLengthsBeyondTheFile) {
   }
 }
 
+// An array in an array in an array ... of no values.
+Writer nested_arrays(unsigned depth) {
+  Writer writer;
+  writer.begin(3, 0, 1).text("a").number<uint32_t>(9);
+  for (unsigned i = 1; i < depth; ++i) writer.number<uint32_t>(9).number<uint64_t>(1);
+  writer.number<uint32_t>(5).number<uint64_t>(0);
+  return writer;
+}
+
+TEST(Gguf, ReadsArraysOfEveryType) {
+  constexpr uint8_t kSizes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+  Writer writer;
+  writer.begin(3, 1, 13);
+  for (uint32_t type = 0; type < 13; ++type) {
+    writer.text("array").number<uint32_t>(9).number(type).number<uint64_t>(3);
+    for (unsigned i = 0; i < 3; ++i) {
+      if (type == 8) writer.text("text");
+      if (type == 9) writer.number<uint32_t>(0).number<uint64_t>(1).number<uint8_t>(7);
+      for (unsigned byte = 0; byte < kSizes[type]; ++byte) writer.number<uint8_t>(9);
+    }
+  }
+  writer.tensor("t", {4}, 0, 0).data(32, 16);
+  EXPECT_EQ(segment_named(parse_exactly(writer.file()), "t").offset, writer.data_offset());
+}
+
+TEST(Gguf, BoundsNestingOfArrays) {
+  EXPECT_EQ(parse_exactly(nested_arrays(4).file()).format, Format::kGguf);
+  expect_raw_with_warning(nested_arrays(9).file(), "pairs");
+  expect_raw_with_warning(nested_arrays(1'000'000).file(), "pairs");
+}
+
+TEST(Gguf, ReadsManyTensors) {
+  constexpr uint32_t kCount = 50'000;
+  Writer writer;
+  writer.begin(3, kCount, 0);
+  for (uint32_t i = 0; i < kCount; ++i) writer.tensor("t", {1}, 0, uint64_t{4} * i);
+  writer.data(32, size_t{4} * kCount);
+  EXPECT_EQ(parse_exactly(writer.file()).segments.size(), kCount + 1);
+}
+
 TEST(Gguf, RefusesMalformedPairs) {
   for (const uint32_t type : {13U, 255U, ~0U}) {
+    Writer element;
+    element.begin(3, 0, 1).text("a").number<uint32_t>(9).number(type).number<uint64_t>(0);
+    expect_raw_with_warning(element.file(), "pairs");
     Writer writer;
     writer.begin(3, 0, 1).text("a").number(type).number<uint64_t>(0);
     expect_raw_with_warning(writer.file(), "pairs");
   }
-  Writer nested;
-  nested.begin(3, 0, 1).text("a").number<uint32_t>(9).number<uint32_t>(9).number<uint64_t>(0);
-  expect_raw_with_warning(nested.file(), "pairs");
   for (const uint32_t alignment : {0U, 3U, ~0U}) {
     Writer writer;
     writer.begin(3, 0, 1).text("general.alignment").number<uint32_t>(4).number(alignment);

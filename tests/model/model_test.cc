@@ -76,15 +76,15 @@ TEST(CheckTiling, RefusesSizesThatAreNotThoseOfTheShape) {
 
 TEST(CheckTiling, ChecksBlocks) {
   Segment blocks = values(0, 36, ElementType::kBytes, {2, 32});
-  blocks.block_size = 18;
-  blocks.block_elements = 32;
+  blocks.block.size = 18;
+  blocks.block.elements = 32;
   EXPECT_EQ(fault_of(model_of(36, {blocks})), "");
   blocks.shape = {3, 32};
   EXPECT_NE(fault_of(model_of(36, {blocks})), "");
   blocks.shape = {2, 33};
   EXPECT_NE(fault_of(model_of(36, {blocks})), "");
   blocks.shape = {2, 32};
-  blocks.block_elements = 0;
+  blocks.block.elements = 0;
   EXPECT_NE(fault_of(model_of(36, {blocks})), "");
 }
 

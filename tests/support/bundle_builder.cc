@@ -151,7 +151,7 @@ TestKey::TestKey(uint8_t number) {
   seed.fill(number);
   crypto_sign_seed_keypair(public_key.data(), secret_key.data(), seed.data());
   Bytes spki = {0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00};
-  spki.insert(spki.end(), public_key.begin(), public_key.end());
+  for (const uint8_t byte : public_key) spki.push_back(byte);  // insert() looks wrong to g++ -O3
   id = sha256(spki);
 }
 
