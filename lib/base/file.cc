@@ -105,27 +105,57 @@ int sync_folder(const std::filesystem::path& folder) {
   return errno == EINVAL || errno == EROFS ? 0 : errno;  // file systems that cannot sync a folder
 }
 
+// A block device has no size in its status.
+Result<uint64_t> size_of(const Descriptor& descriptor, const std::filesystem::path& path) {
+  struct stat status {};
+  if (::fstat(descriptor.get(), &status) != 0) return io_error("open", path, errno);
+  if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) {
+    return fail(TENSORPATCH_E_IO, quoted(path) + " is neither a regular file nor a block device");
+  }
+  if (S_ISREG(status.st_mode)) return static_cast<uint64_t>(status.st_size);
+  const off_t end = ::lseek(descriptor.get(), 0, SEEK_END);
+  if (end < 0) return io_error("measure", path, errno);
+  return static_cast<uint64_t>(end);
+}
+
+// The size of the region, which must be inside the file.
+Result<uint64_t> region_size(const std::filesystem::path& path, Region region, uint64_t file_size) {
+  if (region.offset <= file_size && region.size.value_or(0) <= file_size - region.offset) {
+    return region.size.value_or(file_size - region.offset);
+  }
+  const std::string size =
+      region.size ? std::to_string(*region.size) + " bytes at offset " : std::string("offset ");
+  return fail(TENSORPATCH_E_OLD, size + std::to_string(region.offset) +
+                                     " would be beyond the end of " + quoted(path) +
+                                     ", which has " + std::to_string(file_size) + " bytes");
+}
+
+// Mappings begin at a page.
+size_t offset_in_page(uint64_t offset) {
+  return static_cast<size_t>(offset % static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)));
+}
+
 }  // namespace
 
-Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
+Result<MappedFile> MappedFile::open(const std::filesystem::path& path, Region region) {
   // O_NONBLOCK: a pipe without a writer is refused below instead of waited for.
   Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (descriptor.get() < 0) return io_error("open", path, errno);
-  struct stat status {};
-  if (::fstat(descriptor.get(), &status) != 0) return io_error("open", path, errno);
-  if (!S_ISREG(status.st_mode)) {
-    return fail(TENSORPATCH_E_IO, quoted(path) + " is not a regular file");
-  }
-  const auto size = static_cast<uint64_t>(status.st_size);
-  if (size > std::numeric_limits<size_t>::max() / 2) {
+  auto file_size = size_of(descriptor, path);
+  if (!file_size) return tl::unexpected(file_size.error());
+  const auto size = region_size(path, region, *file_size);
+  if (!size) return tl::unexpected(size.error());
+  if (*size > std::numeric_limits<size_t>::max() / 2) {
     return fail(TENSORPATCH_E_LIMIT, quoted(path) + " is too large for this machine's memory map");
   }
   MappedFile file;
-  if (size == 0) return file;
-  const auto mapped_size = static_cast<size_t>(size);
-  void* start = ::mmap(nullptr, mapped_size, PROT_READ, MAP_PRIVATE, descriptor.get(), 0);
+  if (*size == 0) return file;
+  const size_t lead = offset_in_page(region.offset);
+  const auto mapped_size = static_cast<size_t>(*size);
+  void* start = ::mmap(nullptr, lead + mapped_size, PROT_READ, MAP_PRIVATE, descriptor.get(),
+                       static_cast<off_t>(region.offset - lead));
   if (start == MAP_FAILED) return io_error("map", path, errno);
-  file.bytes_ = Bytes(static_cast<const uint8_t*>(start), mapped_size);
+  file.bytes_ = Bytes(static_cast<const uint8_t*>(start) + lead, mapped_size);
   return file;
 }
 
@@ -137,7 +167,9 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 MappedFile::~MappedFile() {
-  if (!bytes_.empty()) ::munmap(const_cast<uint8_t*>(bytes_.data()), bytes_.size());
+  if (bytes_.empty()) return;
+  const size_t lead = offset_in_page(reinterpret_cast<uintptr_t>(bytes_.data()));
+  ::munmap(const_cast<uint8_t*>(bytes_.data()) - lead, lead + bytes_.size());
 }
 
 Result<std::string> read_small_file(const std::filesystem::path& path, size_t limit) {

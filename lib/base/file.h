@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -14,10 +15,17 @@ namespace tensorpatch::base {
 
 using Bytes = std::span<const uint8_t>;
 
-// A whole file, read-only, mapped. An empty file is an empty span. Moving keeps `bytes()` valid.
+// A part of a file.
+struct Region {
+  uint64_t offset = 0;
+  std::optional<uint64_t> size;  // none: up to the end
+};
+
+// A file or block device, or a region of it, read-only, mapped. An empty file is an empty span.
+// Moving keeps `bytes()` valid. E_OLD when the region reaches beyond the end.
 class MappedFile {
  public:
-  static Result<MappedFile> open(const std::filesystem::path& path);
+  static Result<MappedFile> open(const std::filesystem::path& path, Region region = {});
   MappedFile() = default;
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;

@@ -9,6 +9,7 @@
 #include "toolkit/applier_run.h"
 #include "toolkit/bundle_head.h"
 #include "toolkit/new_file.h"
+#include "toolkit/old_files.h"
 #include "toolkit/paths.h"
 #include "toolkit/resume_state.h"
 #include "toolkit/signing.h"
@@ -71,8 +72,7 @@ class FileStorage : public Storage {
 
 Result<void> FileStorage::open(const ApplyOptions& options) {
   for (const ComponentFiles& files : options.components) {
-    auto old_file =
-        files.old_file.empty() ? base::MappedFile() : base::MappedFile::open(files.old_file);
+    auto old_file = open_old_file({files.old_file, files.old_region});
     if (!old_file) return tl::unexpected(old_file.error());
     components_.push_back({files.name, std::move(*old_file), nullptr});
   }
@@ -207,8 +207,10 @@ void FileStorage::give_up(tensorpatch_status status) {
 
 Result<void> FileStorage::copy_old() {
   std::vector<uint8_t> check(kPieceSize);
-  for (OpenComponent& opened : components_) {
-    const base::Bytes bytes = opened.old_file.bytes();
+  for (size_t i = 0; i < order_.size(); ++i) {
+    const OpenComponent& opened = components_[order_[i]];
+    // The applier has hashed so many bytes of it; fill may follow.
+    const base::Bytes bytes = opened.old_file.bytes().first(promised_[i].new_size);
     for (uint64_t offset = 0; offset < bytes.size(); offset += kPieceSize) {
       const base::Bytes piece =
           bytes.subspan(offset, std::min<uint64_t>(kPieceSize, bytes.size() - offset));

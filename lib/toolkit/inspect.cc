@@ -111,9 +111,11 @@ Result<void> add_operations(const InspectOptions& options, const std::vector<key
   if (!files) return tl::unexpected(files.error());
   std::vector<base::Bytes> old_files;
   for (size_t i = 0; i < files->size(); ++i) {
-    old_files.push_back((*files)[i].bytes());
-    if (bundle::sha256(old_files[i]) != reader.statement().components[i].old_digest) {
-      return fail(TENSORPATCH_E_OLD, "wrong old file: " + quoted(options.old_files[i]) +
+    const bundle::Component& component = reader.statement().components[i];
+    const base::Bytes bytes = (*files)[i].bytes();
+    old_files.push_back(bytes.first(std::min<uint64_t>(component.old_size, bytes.size())));
+    if (bundle::sha256(old_files[i]) != component.old_digest) {
+      return fail(TENSORPATCH_E_OLD, "wrong old file: " + quoted(options.old_files[i].path) +
                                          " is not the one that the bundle was made from");
     }
   }

@@ -4,14 +4,21 @@
 
 namespace tensorpatch::toolkit {
 
-Result<std::vector<base::MappedFile>> open_old_files(const std::vector<Path>& paths) {
-  std::vector<base::MappedFile> files;
-  for (const Path& path : paths) {
-    auto file = path.empty() ? base::MappedFile() : base::MappedFile::open(path);
-    if (!file) return tl::unexpected(file.error());
-    files.push_back(std::move(*file));
+Result<base::MappedFile> open_old_file(const OldFile& file) {
+  const FileRegion& region = file.region;
+  if (!file.path.empty()) return base::MappedFile::open(file.path, {region.offset, region.size});
+  if (region.offset == 0 && !region.size) return base::MappedFile();
+  return fail(TENSORPATCH_E_USAGE, "an old offset or size was given where there is no old file");
+}
+
+Result<std::vector<base::MappedFile>> open_old_files(const std::vector<OldFile>& files) {
+  std::vector<base::MappedFile> opened;
+  for (const OldFile& file : files) {
+    auto mapped = open_old_file(file);
+    if (!mapped) return tl::unexpected(mapped.error());
+    opened.push_back(std::move(*mapped));
   }
-  return files;
+  return opened;
 }
 
 Result<void> check_old_count(size_t given, const bundle::BundleReader& reader) {

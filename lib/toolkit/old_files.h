@@ -10,8 +10,10 @@
 
 namespace tensorpatch::toolkit {
 
-// Maps the files; an empty path, for a component that is a whole file, gives an empty file.
-Result<std::vector<base::MappedFile>> open_old_files(const std::vector<Path>& paths);
+// Maps the region of the file; an empty path, for a component that is a whole file, gives an empty
+// one, and has no region (E_USAGE).
+Result<base::MappedFile> open_old_file(const OldFile& file);
+Result<std::vector<base::MappedFile>> open_old_files(const std::vector<OldFile>& files);
 
 // E_USAGE unless there is one file a component, or none at all.
 Result<void> check_old_count(size_t given, const bundle::BundleReader& reader);

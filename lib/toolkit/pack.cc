@@ -15,6 +15,7 @@
 #include "delta/delta.h"
 #include "model/model.h"
 #include "toolkit/applier_run.h"
+#include "toolkit/old_files.h"
 #include "toolkit/paths.h"
 #include "toolkit/scratch_file.h"
 #include "toolkit/signing.h"
@@ -24,6 +25,7 @@ namespace {
 
 constexpr size_t kMaxProfileSize = 65536;
 constexpr size_t kMaxNameSize = 32;
+constexpr uint64_t kFillWorthWarning = 64;
 constexpr char kTool[] = "tensorpatch " TENSORPATCH_VERSION;
 
 // Everything that is known of the files before encoding.
@@ -124,7 +126,7 @@ Result<Inputs> open_inputs(const PackOptions& options) {
   Inputs inputs;
   for (const ComponentFiles& files : options.components) {
     inputs.names.push_back(files.name.empty() ? component_name_of(files.new_file) : files.name);
-    auto old_file = is_whole(files) ? base::MappedFile() : base::MappedFile::open(files.old_file);
+    auto old_file = open_old_file({files.old_file, files.old_region});
     if (!old_file) return tl::unexpected(old_file.error());
     auto new_file = base::MappedFile::open(files.new_file);
     if (!new_file) return tl::unexpected(new_file.error());
@@ -327,6 +329,18 @@ Result<std::unique_ptr<base::OutputFile>> write_whole(const Path& path, Existing
   return file;
 }
 
+// Fill after a model that is taken out of an image makes the old file one that few devices have.
+std::string fill_warning(const FileRegion& region, base::Bytes old_bytes) {
+  if (region.offset == 0 || region.size || old_bytes.empty()) return {};
+  const uint8_t fill = old_bytes.back();
+  const auto end = std::find_if(old_bytes.rbegin(), old_bytes.rend(),
+                                [&](uint8_t byte) { return byte != fill; });
+  const auto size = static_cast<uint64_t>(end - old_bytes.rbegin());
+  if ((fill != 0xff && fill != 0) || size < kFillWorthWarning) return {};
+  return "the last " + std::to_string(size) + " bytes are fill and must be the same on every " +
+         "device; a size of the old region leaves them out";
+}
+
 PackReport make_report(const PackOptions& options, const Inputs& inputs,
                        const bundle::BundleWriter& writer) {
   PackReport report;
@@ -338,10 +352,13 @@ PackReport make_report(const PackOptions& options, const Inputs& inputs,
     const model::Model& old_model = inputs.old_models[i];
     const model::Model& new_model = inputs.new_models[i];
     std::string warning;
-    if (!old_model.warning.empty()) warning = "old: " + old_model.warning;
-    if (!new_model.warning.empty()) {
-      warning += (warning.empty() ? "new: " : "; new: ") + new_model.warning;
-    }
+    const auto add = [&](std::string_view file, const std::string& words) {
+      if (words.empty()) return;
+      warning += (warning.empty() ? "" : "; ") + std::string(file) + ": " + words;
+    };
+    add("old", fill_warning(options.components[i].old_region, inputs.old_files[i].bytes()));
+    add("old", old_model.warning);
+    add("new", new_model.warning);
     report.components.push_back({inputs.names[i], std::string(model::format_name(new_model.format)),
                                  warning, component.old_size, component.new_size,
                                  component.patch_size});

@@ -10,6 +10,7 @@ struct Options {
   std::vector<std::string> files;
   ComponentArguments components;
   std::string output;
+  OldRegionArguments old_regions;
   DeviceArguments device;
   std::string resume;
 };
@@ -31,6 +32,9 @@ Result<toolkit::ApplyOptions> apply_options(const Options& options, Terminal& te
     }
     apply.components = component_files(options.components);
   }
+  auto regions = old_regions(options.old_regions, apply.components.size());
+  if (!regions) return tl::unexpected(regions.error());
+  for (size_t i = 0; i < regions->size(); ++i) apply.components[i].old_region = (*regions)[i];
   if (options.files.back() == "-") {
     apply.input = [&terminal](std::span<uint8_t> data) { return terminal.read_input(data); };
   } else {
@@ -101,6 +105,7 @@ void add_apply(CLI::App& app, Action& action) {
       ->required();
   command->add_option("-o,--output", options->output, "The new file")->type_name("NEW");
   add_components(command, options->components, "The files of one component; repeatable");
+  add_old_region_options(command, options->old_regions);
   add_device_options(command, options->device);
   command
       ->add_option("--resume", options->resume,

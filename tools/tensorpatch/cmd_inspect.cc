@@ -14,6 +14,7 @@ struct Options {
   std::string details;
   std::vector<std::string> public_keys;
   std::vector<std::string> old_files;
+  OldRegionArguments old_regions;
 };
 
 std::string_view check_text(Check check) {
@@ -206,7 +207,9 @@ Result<int> run(const Options& options, Terminal& terminal) {
   auto keys = read_public_keys(options.public_keys);
   if (!keys) return tl::unexpected(keys.error());
   inspect.public_keys = std::move(*keys);
-  for (const std::string& file : options.old_files) inspect.old_files.push_back(old_path(file));
+  auto old_given = old_files(options.old_files, options.old_regions);
+  if (!old_given) return tl::unexpected(old_given.error());
+  inspect.old_files = std::move(*old_given);
   auto report = toolkit::inspect(inspect);
   if (!report) return tl::unexpected(report.error());
   terminal.result(text_of(options, *report), json_of(*report));
@@ -238,6 +241,7 @@ void add_inspect(CLI::App& app, Action& action) {
                "The old file, once a component in the bundle's order (- for a whole file): also "
                "list the operations of a bundle that a given key has signed")
       ->type_name("FILE");
+  add_old_region_options(command, options->old_regions);
   add_repeated(command, "--pubkey", options->public_keys,
                "Check signatures by this public key; repeatable")
       ->type_name("FILE");

@@ -14,6 +14,7 @@ struct Options {
   std::string key;
   std::string profile = "linux";
   std::string memory;
+  OldRegionArguments old_regions;
   uint64_t sequence = 0;
   uint32_t security_version = 0;
   std::string device_class;
@@ -49,6 +50,9 @@ Result<toolkit::PackOptions> pack_options(const Options& options, Terminal& term
   auto files = files_of(options);
   if (!files) return tl::unexpected(files.error());
   pack.components = *files;
+  auto regions = old_regions(options.old_regions, pack.components.size());
+  if (!regions) return tl::unexpected(regions.error());
+  for (size_t i = 0; i < regions->size(); ++i) pack.components[i].old_region = (*regions)[i];
   pack.output = options.output;
   pack.existing = existing_of(options.command);
   pack.profile = options.profile;
@@ -137,6 +141,7 @@ void add_options(CLI::App* command, Options& options) {
   add_switch(command, "--full", "Make a whole-file bundle: give only the new file");
   add_components(command, options.components,
                  "One file of an update of several (up to 6); an OLD of - is none; repeatable");
+  add_old_region_options(command, options.old_regions);
   command->add_option("-o,--output", options.output, "The bundle to make")
       ->type_name("FILE")
       ->required();

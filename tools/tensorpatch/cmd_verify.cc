@@ -10,6 +10,7 @@ struct Options {
   std::string bundle;
   DeviceArguments device;
   std::vector<std::string> old_files;
+  OldRegionArguments old_regions;
 };
 
 std::string text_of(const Options& options, const toolkit::VerifyReport& report) {
@@ -35,7 +36,9 @@ Result<int> run(const Options& options, Terminal& terminal) {
   auto device = device_of(options.device);
   if (!device) return tl::unexpected(device.error());
   verify.device = std::move(*device);
-  for (const std::string& file : options.old_files) verify.old_files.push_back(old_path(file));
+  auto old_given = old_files(options.old_files, options.old_regions);
+  if (!old_given) return tl::unexpected(old_given.error());
+  verify.old_files = std::move(*old_given);
   verify.progress = terminal.progress();
   auto report = toolkit::verify(verify);
   if (!report) return tl::unexpected(report.error());
@@ -64,6 +67,7 @@ void add_verify(CLI::App& app, Action& action) {
   add_repeated(command, "--old", options->old_files,
                "The old file, once a component in the bundle's order (- for a whole file)")
       ->type_name("OLD");
+  add_old_region_options(command, options->old_regions);
   on_call(command, action, options, run);
 }
 

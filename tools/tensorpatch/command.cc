@@ -54,9 +54,12 @@ std::vector<toolkit::ComponentFiles> component_files(const ComponentArguments& c
 
 Result<uint64_t> parse_size(const Argument& argument) {
   const std::string& text = argument.text;
+  const bool is_hex = text.starts_with("0x") || text.starts_with("0X");
+  const char* const end = text.data() + text.size();
   uint64_t value = 0;
-  const auto [rest, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const std::string_view suffix(rest, static_cast<size_t>(text.data() + text.size() - rest));
+  const auto [rest, failure] =
+      std::from_chars(text.data() + (is_hex ? 2 : 0), end, value, is_hex ? 16 : 10);
+  const std::string_view suffix(rest, static_cast<size_t>(end - rest));
   unsigned shift = 0;
   if (suffix == "K" || suffix == "KiB") {
     shift = 10;
@@ -69,9 +72,53 @@ Result<uint64_t> parse_size(const Argument& argument) {
   if (failure != std::errc() || !is_known ||
       value > std::numeric_limits<uint64_t>::max() >> shift) {
     return fail(TENSORPATCH_E_USAGE, argument.option + ": '" + text + "' is not a size",
-                "a number of bytes, or with K, M or G (powers of 1024), such as 64K");
+                "a number of bytes, or with K, M or G (powers of 1024), such as 64K or 0x10000");
   }
   return value << shift;
+}
+
+void add_old_region_options(CLI::App* command, OldRegionArguments& arguments) {
+  add_repeated(command, "--old-offset", arguments.offsets,
+               "Where in OLD, a partition or an image, the old file begins (0x..., K, M, G); "
+               "repeated for several components")
+      ->type_name("SIZE");
+  add_repeated(command, "--old-size", arguments.sizes,
+               "The size of the old file there, or auto; repeated likewise")
+      ->type_name("SIZE");
+}
+
+Result<std::vector<toolkit::FileRegion>> old_regions(const OldRegionArguments& arguments,
+                                                     size_t file_count) {
+  for (const auto& [option, values] :
+       {std::pair("--old-offset", &arguments.offsets), std::pair("--old-size", &arguments.sizes)}) {
+    if (values->empty() || values->size() == file_count) continue;
+    return fail(TENSORPATCH_E_USAGE,
+                std::string(option) + " is given " + std::to_string(values->size()) +
+                    " time(s) for " + std::to_string(file_count) + " old file(s)",
+                "give it once for each, in order");
+  }
+  std::vector<toolkit::FileRegion> regions(file_count);
+  for (size_t i = 0; i < arguments.offsets.size(); ++i) {
+    auto offset = parse_size({"--old-offset", arguments.offsets[i]});
+    if (!offset) return tl::unexpected(offset.error());
+    regions[i].offset = *offset;
+  }
+  for (size_t i = 0; i < arguments.sizes.size(); ++i) {
+    if (arguments.sizes[i] == "auto") continue;
+    auto size = parse_size({"--old-size", arguments.sizes[i]});
+    if (!size) return tl::unexpected(size.error());
+    regions[i].size = *size;
+  }
+  return regions;
+}
+
+Result<std::vector<toolkit::OldFile>> old_files(const std::vector<std::string>& files,
+                                                const OldRegionArguments& arguments) {
+  auto regions = old_regions(arguments, files.size());
+  if (!regions) return tl::unexpected(regions.error());
+  std::vector<toolkit::OldFile> named;
+  for (size_t i = 0; i < files.size(); ++i) named.push_back({old_path(files[i]), (*regions)[i]});
+  return named;
 }
 
 void add_device_options(CLI::App* command, DeviceArguments& arguments) {

@@ -73,7 +73,19 @@ struct Argument {
   std::string option;
   std::string text;
 };
-Result<uint64_t> parse_size(const Argument& argument);  // K, M, G: powers of 1024
+Result<uint64_t> parse_size(const Argument& argument);  // 0x...; K, M, G: powers of 1024
+
+// Where in its file each old one is: for none of them, or for each in order.
+struct OldRegionArguments {
+  std::vector<std::string> offsets;
+  std::vector<std::string> sizes;
+};
+void add_old_region_options(CLI::App* command, OldRegionArguments& arguments);
+Result<std::vector<toolkit::FileRegion>> old_regions(const OldRegionArguments& arguments,
+                                                     size_t file_count);
+// The same with the files: arguments of --old, `-` for none.
+Result<std::vector<toolkit::OldFile>> old_files(const std::vector<std::string>& files,
+                                                const OldRegionArguments& arguments);
 
 // The options that say what a device trusts, of verify, apply and inspect.
 struct DeviceArguments {

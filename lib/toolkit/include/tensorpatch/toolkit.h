@@ -81,11 +81,28 @@ struct Signer {
 
 // --- pack ---------------------------------------------------------------------------------------
 
+// The part of a file or block device in which a model is: a partition, a firmware image. What
+// reaches beyond the end is refused with E_OLD.
+struct FileRegion {
+  uint64_t offset = 0;
+  std::optional<uint64_t> size;  // none: up to the end
+};
+
 // One file of an update. For pack: `old_file` empty means a whole file. For apply: all are set.
+// To pack, the whole region is the old file; to apply, the old file is where the region begins and
+// as large as the bundle says, and what follows it does not matter.
 struct ComponentFiles {
   std::string name;  // [a-z0-9][a-z0-9._-]{0,31}; empty for a single component: see pack, apply
   Path old_file;
   Path new_file;
+  FileRegion old_region{};
+};
+
+// An old file for a bundle, as for apply; an empty path for a component that is a whole file.
+struct OldFile {
+  OldFile(Path file, FileRegion part = {}) : path(std::move(file)), region(part) {}
+  Path path;
+  FileRegion region;
 };
 
 // The file name in lower case with what a component's name cannot hold replaced, or "model".
@@ -161,7 +178,7 @@ struct Device {
 struct VerifyOptions {
   Path bundle;
   Device device;
-  std::vector<Path> old_files;  // none, or one a component in the bundle's order
+  std::vector<OldFile> old_files;  // none, or one a component in the bundle's order
   ProgressCallback progress;
 };
 
@@ -272,7 +289,7 @@ struct InspectOptions {
   // One a component, or none. With them the patch is replayed, to tell its operations: only what a
   // given key has signed is decoded (E_UNTRUSTED, E_SIGNATURE), and only with the right files
   // (E_OLD).
-  std::vector<Path> old_files;
+  std::vector<OldFile> old_files;
 };
 
 // Facts of a bundle as it says them. Without old files nothing but the form, and signatures by
