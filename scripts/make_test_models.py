@@ -4,15 +4,22 @@
 The same files, bit for bit, on every machine: Python's standard library only, and of its random
 numbers only random(). A keyword-spotting-like net (convolution, depthwise convolution, dense layer)
 as TFLite (int8 with a scale a channel; float32; float32 with its buffers behind the FlatBuffer), as
-safetensors (F32, F16, BF16), ONNX and GGUF (F32 and Q8_0). v2 is v1 after a little more training;
+safetensors (F32, F16, BF16), ONNX, GGUF (F32 and Q8_0), NumPy's npz, and as PyTorch saves it, with
+and without zip. v2 is v1 after a little more training;
 `renamed` and `reordered` hold the values of v2. --small shrinks the layers to a few bytes.
 SPDX-License-Identifier: Apache-2.0
 """
 import argparse
+import collections
+import io
 import json
 import pathlib
+import pickle
 import random
 import struct
+import sys
+import types
+import zipfile
 
 SEED = 7
 
@@ -292,6 +299,96 @@ def gguf(net):
     return header + bytes(-len(header) % 32) + data
 
 
+def zipped(members):
+    """A zip file without compression; the same on every machine."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in members.items():
+            info = zipfile.ZipInfo(name)
+            info.create_system = 3
+            archive.writestr(info, content)
+    return out.getvalue()
+
+
+def npz(net):
+    members = {}
+    for name, values in net.values.items():
+        shape = tuple(net.shapes[name])
+        header = str({"descr": "<f4", "fortran_order": False, "shape": shape})
+        header += " " * (-(len(header) + 11) % 64) + "\n"
+        members[name.replace("/", ".") + ".npy"] = (
+            b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() +
+            PACKERS["F32"](values))
+    return zipped(members)
+
+
+class TorchPickler(pickle.Pickler):
+    """Pickles tensors as torch.save does, without PyTorch: by names that stand for its functions."""
+
+    class Storage:
+        def __init__(self, key, values):
+            self.key, self.values = key, values
+
+    class Tensor:
+        def __init__(self, storage, shape):
+            self.storage, self.shape = storage, shape
+
+        def __reduce__(self):
+            strides = [1]
+            for dimension in reversed(self.shape[1:]):
+                strides.insert(0, strides[0] * dimension)
+            return sys.modules["torch._utils"]._rebuild_tensor_v2, (
+                self.storage, 0, tuple(self.shape), tuple(strides), False,
+                collections.OrderedDict())
+
+    def persistent_id(self, obj):
+        if not isinstance(obj, self.Storage):
+            return None
+        return "storage", sys.modules["torch"].FloatStorage, obj.key, "cpu", len(obj.values)
+
+    @staticmethod
+    def dumps(obj):
+        torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
+        torch.FloatStorage = type("FloatStorage", (), {"__module__": "torch"})
+
+        def rebuild():
+            pass
+        rebuild.__module__, rebuild.__name__ = "torch._utils", "_rebuild_tensor_v2"
+        rebuild.__qualname__, utils._rebuild_tensor_v2 = rebuild.__name__, rebuild
+        sys.modules["torch"], sys.modules["torch._utils"] = torch, utils
+        out = io.BytesIO()
+        TorchPickler(out, 2).dump(obj)
+        return out.getvalue()
+
+
+def torch_state(net):
+    """The pickled state and its storages by key."""
+    storages = {str(i): values for i, values in enumerate(net.values.values())}
+    state = collections.OrderedDict(
+        (name.replace("/", "."),
+         TorchPickler.Tensor(TorchPickler.Storage(str(i), values), net.shapes[name]))
+        for i, (name, values) in enumerate(net.values.items()))
+    return TorchPickler.dumps({"epoch": 7, "state_dict": state}), storages
+
+
+def torch_zip(net):
+    state, storages = torch_state(net)
+    members = {"archive/data.pkl": state}
+    for key, values in storages.items():
+        members["archive/data/" + key] = PACKERS["F32"](values)
+    return zipped(members | {"archive/version": b"3\n"})
+
+
+def torch_legacy(net):
+    state, storages = torch_state(net)
+    out = b"".join(pickle.dumps(part, 2) for part in (
+        0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001, "little_endian": True}))
+    out += state + pickle.dumps(sorted(storages), 2)
+    for key in sorted(storages):
+        out += struct.pack("<Q", len(storages[key])) + PACKERS["F32"](storages[key])
+    return out
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true")
@@ -306,6 +403,9 @@ def main():
         files[f"{version}.behind.tflite"] = tflite_with_buffers_behind(net)
         files[f"{version}.onnx"] = onnx(net)
         files[f"{version}.gguf"] = gguf(net)
+        files[f"{version}.npz"] = npz(net)
+        files[f"{version}.pt"] = torch_zip(net)
+        files[f"{version}.legacy.pt"] = torch_legacy(net)
         for dtype in PACKERS:
             files[f"{version}.{dtype.lower()}.safetensors"] = safetensors(net, dtype)
     files["v2.renamed.safetensors"] = safetensors(

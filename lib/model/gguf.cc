@@ -36,38 +36,6 @@ tl::unexpected<Error> damaged(std::string what) {
   return fail(TENSORPATCH_E_FORMAT, std::move(what));
 }
 
-// Reads forward; each call fails, and changes nothing, where the file ends too early.
-class Cursor {
- public:
-  Cursor(base::Bytes file, uint64_t offset) : file_(file), offset_(offset) {}
-
-  uint64_t offset() const { return offset_; }
-  uint64_t remaining() const { return file_.size() - offset_; }
-
-  template <class T>
-  bool read(T& value) {
-    if (remaining() < sizeof(T)) return false;
-    value = load<T>(file_, offset_);
-    offset_ += sizeof(T);
-    return true;
-  }
-  bool skip(uint64_t size) {
-    if (remaining() < size) return false;
-    offset_ += size;
-    return true;
-  }
-  bool read_text(std::string_view& text) {
-    uint64_t size = 0;
-    if (!read(size) || remaining() < size) return false;
-    text = {reinterpret_cast<const char*>(file_.data()) + offset_, size};
-    return skip(size);
-  }
-
- private:
-  base::Bytes file_;
-  uint64_t offset_;
-};
-
 bool skip_array(Cursor& cursor, unsigned depth) {
   uint32_t type = 0;
   uint64_t count = 0;
@@ -75,7 +43,8 @@ bool skip_array(Cursor& cursor, unsigned depth) {
   if (type == kValueString || type == kValueArray) {
     std::string_view text;
     for (uint64_t i = 0; i < count; ++i) {
-      if (type == kValueString ? !cursor.read_text(text) : !skip_array(cursor, depth + 1)) {
+      if (type == kValueString ? !cursor.read_text<uint64_t>(text)
+                               : !skip_array(cursor, depth + 1)) {
         return false;
       }
     }
@@ -90,14 +59,14 @@ bool skip_pairs(Cursor& cursor, uint64_t count, uint64_t& alignment) {
   for (uint64_t i = 0; i < count; ++i) {
     std::string_view key;
     uint32_t type = 0;
-    if (!cursor.read_text(key) || !cursor.read(type)) return false;
+    if (!cursor.read_text<uint64_t>(key) || !cursor.read(type)) return false;
     uint32_t number = 0;
     std::string_view text;
     if (key == "general.alignment" && type == kValueUint32) {
       if (!cursor.read(number)) return false;
       alignment = number;
     } else if (type == kValueString) {
-      if (!cursor.read_text(text)) return false;
+      if (!cursor.read_text<uint64_t>(text)) return false;
     } else if (type == kValueArray) {
       if (!skip_array(cursor, 1)) return false;
     } else if (value_size(type) == 0 || !cursor.skip(value_size(type))) {
@@ -125,7 +94,8 @@ std::optional<uint64_t> size_of(const Segment& segment) {
 Result<Segment> read_tensor(Cursor& cursor) {
   std::string_view name;
   uint32_t rank = 0;
-  if (!cursor.read_text(name) || !cursor.read(rank)) return damaged("tensors end too early");
+  if (!cursor.read_text<uint64_t>(name) || !cursor.read(rank))
+    return damaged("tensors end too early");
   Segment segment;
   segment.role = Role::kWeights;
   segment.name = name;

@@ -32,9 +32,9 @@ constexpr std::array<TypeFacts, 13> kTypes{{{"bytes", 1},
 static_assert(kTypes.size() == static_cast<size_t>(ElementType::kFloat64) + 1);
 
 // In the order of Format.
-constexpr std::array<std::string_view, 5> kFormatNames{"raw", "tflite", "safetensors", "onnx",
-                                                       "gguf"};
-static_assert(kFormatNames.size() == static_cast<size_t>(Format::kGguf) + 1);
+constexpr std::array<std::string_view, 8> kFormatNames{"raw",  "tflite", "safetensors", "onnx",
+                                                       "gguf", "zip",    "npy",         "torch"};
+static_assert(kFormatNames.size() == static_cast<size_t>(Format::kTorch) + 1);
 
 struct Container {
   Format format;
@@ -45,6 +45,9 @@ constexpr Container kContainers[] = {
     {Format::kTflite, looks_like_tflite, find_tflite},
     {Format::kGguf, looks_like_gguf, find_gguf},
     {Format::kOnnx, looks_like_onnx, find_onnx},
+    {Format::kZip, looks_like_zip, find_zip},
+    {Format::kNpy, looks_like_npy, find_npy},
+    {Format::kTorch, looks_like_torch, find_torch},
     {Format::kSafetensors, looks_like_safetensors, find_safetensors},
 };
 
@@ -134,6 +137,17 @@ Model parse(base::Bytes file) {
     return raw;
   }
   return raw_model(file.size());
+}
+
+Segments find_in_member(base::Bytes member) {
+  for (const Container& container : kContainers) {
+    if (container.format == Format::kZip || !container.looks_like(member)) continue;
+    auto model = parse_container(container, member);
+    if (!model) return {};
+    std::erase_if(model->segments, [](const Segment& s) { return s.role == Role::kOther; });
+    return std::move(model->segments);
+  }
+  return {};
 }
 
 Result<void> check_tiling(const Model& model) {

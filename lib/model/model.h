@@ -89,7 +89,7 @@ struct Segment {
   BlockLayout block;  // of block-quantised tensors, which are kBytes
 };
 
-enum class Format : uint8_t { kRaw, kTflite, kSafetensors, kOnnx, kGguf };
+enum class Format : uint8_t { kRaw, kTflite, kSafetensors, kOnnx, kGguf, kZip, kNpy, kTorch };
 std::string_view format_name(Format format);
 
 struct Model {

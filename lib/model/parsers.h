@@ -10,6 +10,7 @@
 #include <bit>
 #include <cstring>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "model/model.h"
@@ -27,11 +28,21 @@ bool looks_like_safetensors(base::Bytes file);
 bool looks_like_tflite(base::Bytes file);
 bool looks_like_gguf(base::Bytes file);
 bool looks_like_onnx(base::Bytes file);
+bool looks_like_zip(base::Bytes file);
+bool looks_like_npy(base::Bytes file);
+bool looks_like_torch(base::Bytes file);
 
 Result<Segments> find_safetensors(base::Bytes file);
 Result<Segments> find_tflite(base::Bytes file);
 Result<Segments> find_gguf(base::Bytes file);
 Result<Segments> find_onnx(base::Bytes file);
+Result<Segments> find_zip(base::Bytes file);
+Result<Segments> find_npy(base::Bytes file);
+Result<Segments> find_torch(base::Bytes file);
+
+// The tensors of a file inside another, offsets from its own start; none where it is damaged, of no
+// known kind or a zip file itself.
+Segments find_in_member(base::Bytes member);
 
 // Sorts what a parser found, drops empty segments and fills the gaps with kOther segments. Refuses
 // ranges outside the file and overlaps.
@@ -58,5 +69,43 @@ T load(base::Bytes file, uint64_t offset) {
   std::memcpy(&value, file.data() + offset, sizeof value);
   return value;
 }
+
+// Reads forward; each call fails where the bytes end too early. `offset` is within them.
+class Cursor {
+ public:
+  Cursor(base::Bytes file, uint64_t offset) : file_(file), offset_(offset) {}
+
+  uint64_t offset() const { return offset_; }
+  uint64_t remaining() const { return file_.size() - offset_; }
+
+  template <class T>
+  bool read(T& value) {
+    if (remaining() < sizeof(T)) return false;
+    value = load<T>(file_, offset_);
+    offset_ += sizeof(T);
+    return true;
+  }
+  bool skip(uint64_t size) {
+    if (remaining() < size) return false;
+    offset_ += size;
+    return true;
+  }
+  // The next `size` bytes.
+  bool read_view(uint64_t size, std::string_view& view) {
+    if (remaining() < size) return false;
+    view = {reinterpret_cast<const char*>(file_.data()) + offset_, size};
+    return skip(size);
+  }
+  // What a length of type Size says, behind it.
+  template <class Size>
+  bool read_text(std::string_view& text) {
+    Size size = 0;
+    return read(size) && read_view(size, text);
+  }
+
+ private:
+  base::Bytes file_;
+  uint64_t offset_;
+};
 
 }  // namespace tensorpatch::model

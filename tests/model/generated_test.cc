@@ -32,7 +32,8 @@ TEST(Generated, AllParse) {
   // 144 + 16 + 144 + 16 + 10240 + 10 values.
   for (const char* const prefix : {"v1", "v2"}) {
     const std::string version = prefix;
-    for (const char* const name : {".f32.tflite", ".behind.tflite", ".f32.safetensors", ".onnx"}) {
+    for (const char* const name : {".f32.tflite", ".behind.tflite", ".f32.safetensors", ".onnx",
+                                   ".npz", ".pt", ".legacy.pt"}) {
       EXPECT_EQ(size_of_role(parse_generated(version + name), Role::kWeights), 4 * 10570U) << name;
     }
     for (const char* const name : {".f16.safetensors", ".bf16.safetensors"}) {
@@ -57,6 +58,20 @@ TEST(Generated, BuffersBehindTheFlatBufferAreTheSameTensors) {
     EXPECT_EQ(segment_named(behind, name).shape, segment_named(within, name).shape) << name;
     EXPECT_EQ(segment_named(behind, name).type, ElementType::kFloat32) << name;
   }
+}
+
+TEST(Generated, PytorchFilesHaveTheNamesOfTheirTensors) {
+  for (const char* const name : {"v1.pt", "v1.legacy.pt"}) {
+    const Model model = parse_generated(name);
+    const Segment kernel = segment_named(model, "state_dict.fc.kernel");
+    EXPECT_EQ(kernel.type, ElementType::kFloat32);
+    EXPECT_EQ(kernel.shape, (std::vector<uint64_t>{10, 1024}));
+    EXPECT_EQ(kernel.row_elements, 1024U);
+  }
+  EXPECT_EQ(parse_generated("v1.pt").format, Format::kZip);
+  EXPECT_EQ(parse_generated("v1.legacy.pt").format, Format::kTorch);
+  const Segment kernel = segment_named(parse_generated("v1.npz"), "conv.kernel.npy");
+  EXPECT_EQ(kernel.shape, (std::vector<uint64_t>{16, 3, 3, 1}));
 }
 
 TEST(Generated, RenamedAndReordered) {
