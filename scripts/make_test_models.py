@@ -323,7 +323,7 @@ def npz(net):
 
 
 class TorchPickler(pickle.Pickler):
-    """Pickles tensors as torch.save does, without PyTorch: by names that stand for its functions."""
+    """Pickles tensors as torch.save does, by names that stand for functions of PyTorch."""
 
     class Storage:
         def __init__(self, key, values):
