@@ -32,9 +32,9 @@ constexpr std::array<TypeFacts, 13> kTypes{{{"bytes", 1},
 static_assert(kTypes.size() == static_cast<size_t>(ElementType::kFloat64) + 1);
 
 // In the order of Format.
-constexpr std::array<std::string_view, 8> kFormatNames{"raw",  "tflite", "safetensors", "onnx",
-                                                       "gguf", "zip",    "npy",         "torch"};
-static_assert(kFormatNames.size() == static_cast<size_t>(Format::kTorch) + 1);
+constexpr std::array<std::string_view, 9> kFormatNames{
+    "raw", "tflite", "safetensors", "onnx", "gguf", "zip", "npy", "torch", "onnx-data"};
+static_assert(kFormatNames.size() == static_cast<size_t>(Format::kOnnxData) + 1);
 
 struct Container {
   Format format;
@@ -65,12 +65,12 @@ Model raw_model(uint64_t file_size) {
   return model;
 }
 
-Result<Model> parse_container(const Container& container, base::Bytes file) {
-  auto found = container.find(file);
+// A model of segments that a parser found.
+Result<Model> complete(Format format, Result<Segments> found, uint64_t file_size) {
   if (!found) return tl::unexpected(std::move(found.error()));
-  auto segments = tile(std::move(*found), file.size());
+  auto segments = tile(std::move(*found), file_size);
   if (!segments) return tl::unexpected(std::move(segments.error()));
-  Model model{container.format, file.size(), std::move(*segments), {}};
+  Model model{format, file_size, std::move(*segments), {}};
   if (auto checked = check_tiling(model); !checked) {
     return tl::unexpected(std::move(checked.error()));
   }
@@ -112,6 +112,36 @@ const char* segment_fault(const Segment& segment) {
   return nullptr;
 }
 
+bool is_unknown(const Model& model) {
+  return model.format == Format::kRaw && model.warning.empty();
+}
+
+// The file that a model names as the place of its tensors; their count where there is none.
+size_t find_location(std::span<const NamedFile> files, const std::vector<Model>& models,
+                     std::string_view location) {
+  const std::string_view name = location.substr(location.find_last_of('/') + 1);
+  size_t only = files.size();
+  size_t unknown = 0;
+  for (size_t i = 0; i < files.size(); ++i) {
+    if (!is_unknown(models[i])) continue;
+    if (files[i].name == name) return i;
+    only = i;
+    ++unknown;
+  }
+  return unknown == 1 ? only : files.size();
+}
+
+// Tensors that share a place are one.
+void drop_repeated(Segments& segments) {
+  const auto place = [](const Segment& s) { return std::pair(s.offset, s.size); };
+  std::stable_sort(segments.begin(), segments.end(),
+                   [&](const Segment& a, const Segment& b) { return place(a) < place(b); });
+  const auto end =
+      std::unique(segments.begin(), segments.end(),
+                  [&](const Segment& a, const Segment& b) { return place(a) == place(b); });
+  segments.erase(end, segments.end());
+}
+
 }  // namespace
 
 unsigned element_size(ElementType type) {
@@ -129,7 +159,7 @@ std::string_view format_name(Format format) {
 Model parse(base::Bytes file) {
   for (const Container& container : kContainers) {
     if (!container.looks_like(file)) continue;
-    auto model = parse_container(container, file);
+    auto model = complete(container.format, container.find(file), file.size());
     if (model) return std::move(*model);
     Model raw = raw_model(file.size());
     raw.warning = "damaged " + std::string(format_name(container.format)) +
@@ -139,10 +169,36 @@ Model parse(base::Bytes file) {
   return raw_model(file.size());
 }
 
+std::vector<Model> parse_all(std::span<const NamedFile> files) {
+  std::vector<Model> models;
+  for (const NamedFile& file : files) models.push_back(parse(file.bytes));
+  std::vector<Segments> found(files.size() + 1);  // the last: of files that are not there
+  for (size_t i = 0; i < files.size(); ++i) {
+    if (models[i].format != Format::kOnnx) continue;
+    for (ExternalTensor& tensor : find_onnx_external(files[i].bytes)) {
+      found[find_location(files, models, tensor.location)].push_back(std::move(tensor.segment));
+    }
+  }
+  for (size_t i = 0; i < files.size(); ++i) {
+    if (found[i].empty()) continue;
+    drop_repeated(found[i]);
+    auto model = complete(Format::kOnnxData, std::move(found[i]), models[i].file_size);
+    if (model) {
+      models[i] = std::move(*model);
+    } else {
+      models[i].warning =
+          "tensors of an onnx file do not fit this one, which is taken as raw "
+          "bytes: " +
+          printable(model.error().message);
+    }
+  }
+  return models;
+}
+
 Segments find_in_member(base::Bytes member) {
   for (const Container& container : kContainers) {
     if (container.format == Format::kZip || !container.looks_like(member)) continue;
-    auto model = parse_container(container, member);
+    auto model = complete(container.format, container.find(member), member.size());
     if (!model) return {};
     std::erase_if(model->segments, [](const Segment& s) { return s.role == Role::kOther; });
     return std::move(model->segments);

@@ -89,7 +89,17 @@ struct Segment {
   BlockLayout block;  // of block-quantised tensors, which are kBytes
 };
 
-enum class Format : uint8_t { kRaw, kTflite, kSafetensors, kOnnx, kGguf, kZip, kNpy, kTorch };
+enum class Format : uint8_t {
+  kRaw,
+  kTflite,
+  kSafetensors,
+  kOnnx,
+  kGguf,
+  kZip,
+  kNpy,
+  kTorch,
+  kOnnxData
+};
 std::string_view format_name(Format format);
 
 struct Model {
@@ -103,6 +113,17 @@ struct Model {
 // raw model with one kOther segment (none for an empty file) and, when it looked like a known
 // container, a warning. `file` is only looked at during the call.
 Model parse(base::Bytes file);
+
+// A file that belongs to an update, by its name without folders.
+struct NamedFile {
+  std::string name;
+  base::Bytes bytes;
+};
+
+// parse() of files that belong together: a file of no known kind in which an ONNX model among them
+// keeps its tensors (external data) gets their places. It is the file that the model names, or,
+// where no file has such a name, the only file of no known kind.
+std::vector<Model> parse_all(std::span<const NamedFile> files);
 
 // The one check that every parser's result passes before parse() returns it: segments are
 // ascending, not empty, tile the file exactly, and each size is a multiple of its element size and

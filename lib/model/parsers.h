@@ -10,6 +10,7 @@
 #include <bit>
 #include <cstring>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -39,6 +40,14 @@ Result<Segments> find_onnx(base::Bytes file);
 Result<Segments> find_zip(base::Bytes file);
 Result<Segments> find_npy(base::Bytes file);
 Result<Segments> find_torch(base::Bytes file);
+
+// A tensor whose values are in another file.
+struct ExternalTensor {
+  std::string location;  // path as the model says it, with slashes
+  Segment segment;       // offset in that file; not checked against its size
+};
+// None of a damaged file.
+std::vector<ExternalTensor> find_onnx_external(base::Bytes file);
 
 // The tensors of a file inside another, offsets from its own start; none where it is damaged, of no
 // known kind or a zip file itself.

@@ -109,6 +109,130 @@ TEST(Onnx, ReadsFunctionsTrainingAndSparseTensors) {
   EXPECT_EQ(segment_named(model, "start").size, 4U);
 }
 
+Message node(const std::string& op, const std::vector<std::string>& inputs,
+             const std::string& output) {
+  Message message;
+  for (const std::string& input : inputs) message.bytes(1, input);
+  return message.bytes(2, output).bytes(4, op);
+}
+
+TEST(Onnx, KnowsScalesZeroPointsAndBiases) {
+  const Model model = parse_exactly(
+      model_of(Message()  // initializers may stand before the nodes
+                   .bytes(5, tensor("w", kInt8, {2, 2}, "wwww"))
+                   .bytes(5, tensor("w_s", kFloat, {2}, "wwwwssss"))
+                   .bytes(5, tensor("w_z", kInt8, {2}, "zz"))
+                   .bytes(1, node("QLinearConv",
+                                  {"x", "x_s", "x_z", "w", "w_s", "w_z", "y_s", "y_z", "b"}, "y"))
+                   .bytes(1, node("DequantizeLinear", {"c", "c_s"}, "c_float"))
+                   .bytes(1, node("MatMulInteger", {"m", "n", "", "n_z"}, "mn"))
+                   .bytes(5, tensor("y_s", kFloat, {}, "ssss"))
+                   .bytes(5, tensor("b", 6, {1}, "bbbb"))
+                   .bytes(5, tensor("c", 6, {1}, "cccc"))
+                   .bytes(5, tensor("c_s", 10, {}, "cs"))
+                   .bytes(5, tensor("n_z", kInt8, {}, "z"))
+                   .bytes(5, tensor("x_s", kInt8, {}, "not a scale"))));
+  const auto role_of = [&](const char* name) { return segment_named(model, name).role; };
+  EXPECT_EQ(role_of("w"), Role::kWeights);
+  EXPECT_EQ(role_of("w/scale"), Role::kScale);
+  EXPECT_EQ(role_of("w/zero_point"), Role::kZeroPoint);
+  EXPECT_EQ(role_of("y/scale"), Role::kScale);
+  EXPECT_EQ(role_of("b"), Role::kBias);
+  EXPECT_EQ(role_of("c"), Role::kBias) << "32-bit values that are dequantised";
+  EXPECT_EQ(role_of("c/scale"), Role::kScale) << "float16";
+  EXPECT_EQ(role_of("n/zero_point"), Role::kZeroPoint);
+  EXPECT_EQ(role_of("x_s"), Role::kWeights) << "integers are no scale";
+}
+
+// A long name cannot be multiplied by many scales.
+TEST(Onnx, BoundsNamesOfScales) {
+  Message graph;
+  for (unsigned i = 0; i < 1000; ++i) graph.bytes(5, tensor("s", kFloat, {}, "ssss"));
+  graph.bytes(1, node("DequantizeLinear", {std::string(1'000'000, 'n'), "s"}, "y"));
+  for (const Segment& segment : parse_exactly(model_of(graph)).segments) {
+    EXPECT_LE(segment.name.size(), 1U);
+  }
+}
+
+struct Place {
+  std::string location;
+  std::string offset;
+  std::string length;
+};
+
+Message external(const std::string& name, const Place& place) {
+  const auto entry = [](const char* key, const std::string& value) {
+    return Message().bytes(1, std::string(key)).bytes(2, value);
+  };
+  Message message = Message().number(1, 2).number(1, 3).number(2, kFloat).bytes(8, name);
+  message.bytes(13, entry("location", place.location)).bytes(13, entry("offset", place.offset));
+  if (!place.length.empty()) message.bytes(13, entry("length", place.length));
+  return message.number(14, 1);
+}
+
+// The data file's model, when the tensors of an ONNX file are there.
+Model data_model(const std::vector<Place>& places, const std::string& name = "model.data") {
+  Message graph;
+  for (const Place& place : places) {
+    graph.bytes(5, external("t" + std::to_string(&place - places.data()), place));
+  }
+  const File onnx = model_of(graph);
+  const File data(100, 'v');
+  const NamedFile files[] = {{"model.onnx", onnx}, {name, data}};
+  std::vector<Model> models = parse_all(files);
+  EXPECT_EQ(models[0].format, Format::kOnnx);
+  const auto checked = check_tiling(models[1]);
+  EXPECT_TRUE(checked.has_value()) << checked.error().message;
+  return models[1];
+}
+
+TEST(OnnxData, TensorsHaveTheirPlaces) {
+  const Model model = data_model({{"model.data", "4", "24"}, {"a/model.data", "40", ""}});
+  EXPECT_EQ(model.format, Format::kOnnxData) << model.warning;
+  const Segment first = segment_named(model, "t0");
+  EXPECT_EQ(first.offset, 4U);
+  EXPECT_EQ(first.size, 24U);
+  EXPECT_EQ(first.type, ElementType::kFloat32);
+  EXPECT_EQ(first.shape, (std::vector<uint64_t>{2, 3}));
+  EXPECT_EQ(segment_named(model, "t1").size, 24U) << "as long as its shape";
+  EXPECT_EQ(data_model({{"model.data", "4", "24"}}, "renamed").format, Format::kOnnxData)
+      << "the only file that is not known";
+}
+
+TEST(OnnxData, SharedPlacesAreTakenOnce) {
+  const Model model = data_model({{"model.data", "4", "24"}, {"model.data", "4", "24"}});
+  EXPECT_EQ(model.segments.size(), 3U) << model.warning;
+}
+
+TEST(OnnxData, PicksTheFileByName) {
+  const File onnx = model_of(Message().bytes(5, external("t", {"b.bin", "0", "24"})));
+  const File data(24, 'v');
+  const NamedFile files[] = {{"a.bin", data}, {"m.onnx", onnx}, {"b.bin", data}, {"c.bin", data}};
+  const std::vector<Model> models = parse_all(files);
+  EXPECT_EQ(models[0].format, Format::kRaw);
+  EXPECT_EQ(models[2].format, Format::kOnnxData);
+  EXPECT_EQ(models[3].format, Format::kRaw);
+  const NamedFile others[] = {{"a.bin", data}, {"m.onnx", onnx}, {"c.bin", data}};
+  for (const Model& model : parse_all(others)) EXPECT_NE(model.format, Format::kOnnxData);
+}
+
+TEST(OnnxData, WhatDoesNotFitIsRaw) {
+  for (const Place& place :
+       {Place{"model.data", "90", "24"}, Place{"model.data", "18446744073709551615", "1"},
+        Place{"model.data", "9223372036854775808", "9223372036854775808"}}) {
+    const Model model = data_model({place});
+    EXPECT_EQ(model.format, Format::kRaw);
+    EXPECT_NE(model.warning.find("do not fit"), std::string::npos) << model.warning;
+  }
+  const Model overlap = data_model({{"model.data", "0", "24"}, {"model.data", "4", "24"}});
+  EXPECT_NE(overlap.warning.find("overlaps"), std::string::npos) << overlap.warning;
+  for (const Place& place :
+       {Place{"model.data", "-1", "24"}, Place{"model.data", "0", "2x"},
+        Place{"model.data", "99999999999999999999", "1"}, Place{"", "0", "4"}}) {
+    EXPECT_EQ(data_model({place}).segments.size(), 1U) << "left out";
+  }
+}
+
 TEST(Onnx, ReadsPackedDimensionsAndTypedFields) {
   const Message packed = Message()
                              .bytes(1, std::string("\x02\x02"))
