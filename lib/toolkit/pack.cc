@@ -146,19 +146,32 @@ bool has_nothing_to_do(const PackOptions& options, const Inputs& inputs) {
   return true;
 }
 
-// Digests and structure of every file, each file by itself.
-void study(Inputs& inputs, unsigned jobs) {
+std::vector<model::Model> parse_files(const PackOptions& options,
+                                      const std::vector<base::MappedFile>& files,
+                                      Path ComponentFiles::*path) {
+  std::vector<model::NamedFile> named;
+  for (size_t i = 0; i < files.size(); ++i) {
+    const Path& file = options.components[i].*path;
+    named.push_back({file.filename().string(), files[i].bytes()});
+  }
+  return model::parse_all(named);
+}
+
+// Digests of the files, each by itself, and their structure, all of one side together.
+void study(const PackOptions& options, Inputs& inputs) {
   const size_t count = inputs.names.size();
   inputs.old_digests.resize(count);
   inputs.new_digests.resize(count);
-  inputs.old_models.resize(count);
-  inputs.new_models.resize(count);
-  base::parallel_for(2 * count, jobs, [&](size_t work) {
-    const size_t i = work / 2;
+  base::parallel_for(2 + 2 * count, options.jobs, [&](size_t work) {
     const bool is_new = work % 2 != 0;
-    const base::Bytes bytes = (is_new ? inputs.new_files : inputs.old_files)[i].bytes();
-    (is_new ? inputs.new_digests : inputs.old_digests)[i] = bundle::sha256(bytes);
-    (is_new ? inputs.new_models : inputs.old_models)[i] = model::parse(bytes);
+    const auto& files = is_new ? inputs.new_files : inputs.old_files;
+    if (work < 2) {
+      (is_new ? inputs.new_models : inputs.old_models) = parse_files(
+          options, files, is_new ? &ComponentFiles::new_file : &ComponentFiles::old_file);
+      return;
+    }
+    const size_t i = work / 2 - 1;
+    (is_new ? inputs.new_digests : inputs.old_digests)[i] = bundle::sha256(files[i].bytes());
   });
 }
 
@@ -433,7 +446,7 @@ Result<PackReport> pack(const PackOptions& options) {
     if (error.code == TENSORPATCH_E_LIMIT) error.code = TENSORPATCH_E_WORKSPACE;
     return tl::unexpected(std::move(error));
   }
-  study(*inputs, options.jobs);
+  study(options, *inputs);
   auto patches = encode(options, *inputs, *profile, *limits);
   if (!patches) return tl::unexpected(patches.error());
 
