@@ -113,7 +113,7 @@ const char* segment_fault(const Segment& segment) {
 }
 
 bool is_unknown(const Model& model) {
-  return model.format == Format::kRaw && model.warning.empty();
+  return model.format == Format::kRaw && model.warning.empty() && model.file_size > 0;
 }
 
 // The file that a model names as the place of its tensors; their count where there is none.
