@@ -10,7 +10,6 @@
 #include <mutex>
 
 #include "base/parallel.h"
-#include "delta/change.h"
 #include "delta/plan.h"
 
 namespace tensorpatch::delta {
@@ -159,39 +158,21 @@ class PatchMaker {
     return operation.intra != 0 ? kIntra : kResidual;
   }
 
-  // How far the values of a segment moved, over the alignments that say what they are.
-  Change change_of(const model::Segment& segment) const {
-    Change change;
-    auto it =
-        std::lower_bound(alignments_.begin(), alignments_.end(), segment.offset,
-                         [](const Alignment& a, uint64_t offset) { return a.new_offset < offset; });
-    for (; it != alignments_.end() && it->new_offset < segment.offset + segment.size; ++it) {
-      if (!it->old.has_value() || !it->type.has_value()) continue;
-      change.add(measure_change(
-          *it->type, components_[it->old->component].old_bytes.subspan(it->old->offset, it->size),
-          input_.new_bytes.subspan(it->new_offset, it->size)));
-    }
-    return change;
-  }
-
   void report_segments() {
-    const auto& segments = input_.new_model->segments;
-    std::vector<Change> changes(segments.size());
-    base::parallel_for(segments.size(), options_.jobs,
-                       [&](size_t i) { changes[i] = change_of(segments[i]); });
     static constexpr const char* kNames[] = {"copy", "residual", "intra", "bytes"};
     for (size_t i = 0; i < shares_.size(); ++i) {
       SegmentReport segment;
       segment.segment = i;
       segment.patch_bytes = static_cast<uint64_t>(std::llround(shares_[i].payload));
-      segment.relative_change = changes[i].relative();
-      segment.share_equal = changes[i].share_equal();
       const unsigned methods = shares_[i].methods;
       segment.method = "mixed";
       for (unsigned m = 0; m < 4; ++m) {
         if (methods == 1u << m) segment.method = kNames[m];
       }
       report_.segments.push_back(std::move(segment));
+    }
+    for (const Alignment& a : alignments_) {
+      if (a.old.has_value()) report_.related.push_back({a.new_offset, a.size, *a.old});
     }
   }
 

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "apply/operation_model.h"
 #include "apply/patch_decoder.h"
 #include "base/file.h"
 #include "model/model.h"
@@ -37,15 +38,21 @@ struct SegmentReport {
   size_t segment = 0;        // index into new_model->segments
   std::string method;        // "copy", "residual", "intra", "bytes", "mixed"
   uint64_t patch_bytes = 0;  // its share of the patch, estimated
-  double relative_change =
-      0;                   // |new - old| / |old| (Euclidean norms); 0 without old or element type
-  double share_equal = 0;  // of elements, 0..1
+};
+
+// A stretch of new, and the one of old, of the same size, that it was compared with.
+struct RelatedStretch {
+  uint64_t new_offset = 0;
+  uint64_t size = 0;
+  OldPlace old;
 };
 
 struct PatchReport {
   uint64_t patch_size = 0;
   uint32_t required_codecs = 0;         // bit set of format::CodecId
   std::vector<SegmentReport> segments;  // all of new_model's, in order
+  std::vector<RelatedStretch>
+      related;  // ascending in new; a tensor's begins where its old one does
 };
 
 // Writes the patch stream of components[index]; operations may read the old of any component.

@@ -7,6 +7,7 @@
 #include "bundle/digest.h"
 #include "delta/operation_reader.h"
 #include "toolkit/applier_run.h"
+#include "toolkit/comparison.h"
 #include "toolkit/old_files.h"
 #include "toolkit/paths.h"
 #include "toolkit/scratch_file.h"
@@ -43,23 +44,22 @@ SignatureFacts signature_facts(const keys::Signature& signature,
   return facts;
 }
 
-void add_tensor(ComponentFacts& component, const bundle::TensorDetail& tensor) {
-  component.tensors.push_back({tensor.name, tensor.role, tensor.type, tensor.method, tensor.offset,
-                               tensor.size, tensor.patch_bytes, tensor.relative_norm,
-                               tensor.equal_share});
-  auto method =
-      std::find_if(component.methods.begin(), component.methods.end(),
-                   [&](const MethodFacts& facts) { return facts.method == tensor.method; });
-  if (method == component.methods.end()) {
-    method = component.methods.insert(method, {tensor.method, 0, 0, 0});
+// How much of the new file came about by each method.
+std::vector<MethodFacts> methods_of(const Comparison& comparison) {
+  std::vector<MethodFacts> methods;
+  for (const TensorFacts& tensor : comparison.tensors) {
+    if (tensor.state == TensorState::kRemoved) continue;
+    auto method = std::ranges::find(methods, tensor.method, &MethodFacts::method);
+    if (method == methods.end()) method = methods.insert(method, {tensor.method, 0, 0, 0});
+    ++method->count;
+    method->new_bytes += tensor.size;
+    method->patch_bytes += tensor.patch_bytes;
   }
-  ++method->count;
-  method->new_bytes += tensor.size;
-  method->patch_bytes += tensor.patch_bytes;
+  return methods;
 }
 
-Result<void> add_details(const Path& path, const bundle::Manifest& manifest,
-                         InspectReport& report) {
+Result<void> read_details(const Path& path, const bundle::Manifest& manifest,
+                          InspectReport& report) {
   if (!manifest.details_digest) {
     return fail(TENSORPATCH_E_USAGE, "the bundle was made without details",
                 "`tensorpatch pack --details FILE` writes them");
@@ -68,12 +68,11 @@ Result<void> add_details(const Path& path, const bundle::Manifest& manifest,
   if (!file) return tl::unexpected(file.error());
   auto details = bundle::read_details(file->bytes(), *manifest.details_digest);
   if (!details) return tl::unexpected(details.error());
-  for (const bundle::TensorDetail& tensor : details->tensors) {
-    if (tensor.component >= report.components.size()) {
-      return fail(TENSORPATCH_E_FORMAT,
-                  quoted(path) + " speaks of a component that does not exist");
-    }
-    add_tensor(report.components[tensor.component], tensor);
+  auto comparisons = comparisons_of(*details, report.components);
+  if (!comparisons) return tl::unexpected(comparisons.error());
+  for (size_t i = 0; i < comparisons->size(); ++i) {
+    report.components[i].methods = methods_of((*comparisons)[i]);
+    report.components[i].comparison = std::move((*comparisons)[i]);
   }
   return {};
 }
@@ -203,7 +202,7 @@ Result<InspectReport> inspect(const InspectOptions& options) {
     }
   }
   if (!options.details.empty()) {
-    if (auto added = add_details(options.details, reader->manifest(), report); !added) {
+    if (auto added = read_details(options.details, reader->manifest(), report); !added) {
       return tl::unexpected(added.error());
     }
   }

@@ -11,19 +11,19 @@
 #include "base/parallel.h"
 #include "bundle/bundle_writer.h"
 #include "bundle/details.h"
-#include "bundle/profile.h"
 #include "delta/delta.h"
 #include "model/model.h"
 #include "toolkit/applier_run.h"
+#include "toolkit/comparison.h"
 #include "toolkit/old_files.h"
 #include "toolkit/paths.h"
+#include "toolkit/profile_choice.h"
 #include "toolkit/scratch_file.h"
 #include "toolkit/signing.h"
 
 namespace tensorpatch::toolkit {
 namespace {
 
-constexpr size_t kMaxProfileSize = 65536;
 constexpr size_t kMaxNameSize = 32;
 constexpr uint64_t kFillWorthWarning = 64;
 constexpr char kTool[] = "tensorpatch " TENSORPATCH_VERSION;
@@ -175,33 +175,26 @@ void study(const PackOptions& options, Inputs& inputs) {
   });
 }
 
-Result<bundle::Profile> load_profile(const PackOptions& options) {
-  const bool is_file = options.profile.find_first_of("./") != std::string::npos;
-  auto profile = bundle::find_profile(options.profile);
-  if (!profile && is_file) {
-    auto text = base::read_small_file(options.profile, kMaxProfileSize);
-    if (!text) return tl::unexpected(text.error());
-    profile = bundle::parse_profile(*text);
+std::vector<delta::ComponentInput> delta_inputs(const Inputs& inputs) {
+  std::vector<delta::ComponentInput> components;
+  for (size_t i = 0; i < inputs.names.size(); ++i) {
+    components.push_back({inputs.old_files[i].bytes(), inputs.new_files[i].bytes(),
+                          &inputs.old_models[i], &inputs.new_models[i]});
   }
-  if (!profile || !options.memory) return profile;
-  return bundle::lower_workspace(std::move(*profile), *options.memory);
+  return components;
 }
 
 // The patch stream of each component.
 Result<std::vector<Patch>> encode(const PackOptions& options, const Inputs& inputs,
-                                  const bundle::Profile& profile, const PatchLimits& limits) {
-  std::vector<delta::ComponentInput> components;
+                                  const ChosenProfile& profile) {
+  const std::vector<delta::ComponentInput> components = delta_inputs(inputs);
   uint64_t total = 0;
-  for (size_t i = 0; i < inputs.names.size(); ++i) {
-    components.push_back({inputs.old_files[i].bytes(), inputs.new_files[i].bytes(),
-                          &inputs.old_models[i], &inputs.new_models[i]});
-    total += inputs.new_files[i].bytes().size();
-  }
+  for (const auto& file : inputs.new_files) total += file.bytes().size();
   std::vector<Patch> patches(components.size());
   uint64_t before = 0;
   bool stopped = false;
   delta::PatchOptions patch_options;
-  patch_options.limits = limits;
+  patch_options.limits = profile.limits;
   patch_options.codecs = profile.codecs;
   patch_options.jobs = options.jobs;
   if (options.progress) {
@@ -225,46 +218,13 @@ Result<std::vector<Patch>> encode(const PackOptions& options, const Inputs& inpu
   return patches;
 }
 
-std::string_view role_name(model::Role role) {
-  switch (role) {
-    case model::Role::kWeights:
-      return "weights";
-    case model::Role::kBias:
-      return "bias";
-    case model::Role::kScale:
-      return "scale";
-    case model::Role::kZeroPoint:
-      return "zero-point";
-    case model::Role::kOther:
-      break;
-  }
-  return "other";
-}
-
 bundle::Details make_details(const PackOptions& options, const Inputs& inputs,
                              const std::vector<Patch>& patches) {
   bundle::Details details;
+  const std::vector<delta::ComponentInput> components = delta_inputs(inputs);
   for (size_t i = 0; i < patches.size(); ++i) {
-    for (const delta::SegmentReport& report : patches[i].report.segments) {
-      const model::Segment& segment = inputs.new_models[i].segments[report.segment];
-      const bool has_numbers =
-          segment.type != model::ElementType::kBytes && !is_whole(options.components[i]);
-      bundle::TensorDetail detail;
-      detail.component = static_cast<uint32_t>(i);
-      detail.name = segment.name;
-      detail.role = role_name(segment.role);
-      detail.type = model::element_type_name(segment.type);
-      detail.method = report.method;
-      detail.shape = segment.shape;
-      detail.offset = segment.offset;
-      detail.size = segment.size;
-      detail.patch_bytes = report.patch_bytes;
-      if (has_numbers) detail.relative_norm = report.relative_change;
-      if (has_numbers) detail.equal_share = report.share_equal;
-      detail.new_digest =
-          bundle::sha256(inputs.new_files[i].bytes().subspan(segment.offset, segment.size));
-      details.tensors.push_back(std::move(detail));
-    }
+    add_details(compare(components, i, patches[i].report, options.jobs),
+                inputs.new_files[i].bytes(), details);
   }
   return details;
 }
@@ -424,7 +384,11 @@ Result<PackReport> pack(const PackOptions& options) {
   if (auto checked = check_options(options); !checked) return tl::unexpected(checked.error());
   auto inputs = open_inputs(options);
   if (!inputs) return tl::unexpected(inputs.error());
-  auto profile = load_profile(options);
+  uint64_t largest = 0;
+  for (const auto& file : inputs->new_files) {
+    largest = std::max<uint64_t>(largest, file.bytes().size());
+  }
+  auto profile = choose_profile({options.profile, options.memory, largest});
   if (!profile) return tl::unexpected(profile.error());
   std::optional<OpenSigner> signer;  // before the long work: it may ask for a password
   if (options.signer) {
@@ -437,17 +401,8 @@ Result<PackReport> pack(const PackOptions& options) {
     report.nothing_to_do = true;
     return report;
   }
-  uint64_t largest = 0;
-  for (const auto& file : inputs->new_files)
-    largest = std::max<uint64_t>(largest, file.bytes().size());
-  auto limits = bundle::fit_limits(*profile, largest);
-  if (!limits) {
-    Error error = limits.error();  // the device's limits, not ours
-    if (error.code == TENSORPATCH_E_LIMIT) error.code = TENSORPATCH_E_WORKSPACE;
-    return tl::unexpected(std::move(error));
-  }
   study(options, *inputs);
-  auto patches = encode(options, *inputs, *profile, *limits);
+  auto patches = encode(options, *inputs, *profile);
   if (!patches) return tl::unexpected(patches.error());
 
   bundle::Manifest manifest = make_manifest(options, *inputs);
@@ -460,8 +415,8 @@ Result<PackReport> pack(const PackOptions& options) {
   }
   std::vector<base::Bytes> streams;
   for (const Patch& patch : *patches) streams.push_back(patch.stream.bytes());
-  auto writer = bundle::BundleWriter::prepare(make_statement(options, *inputs, *limits, *patches),
-                                              manifest, streams);
+  auto writer = bundle::BundleWriter::prepare(
+      make_statement(options, *inputs, profile->limits, *patches), manifest, streams);
   if (!writer) return tl::unexpected(writer.error());
   if (auto checked = self_check(options, *inputs, *writer); !checked) {
     return tl::unexpected(checked.error());

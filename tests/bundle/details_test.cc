@@ -26,12 +26,20 @@ Details sample_details() {
   weight.relative_norm = 0.015625;
   weight.equal_share = 0.0;
   weight.new_digest.fill(0x11);
+  weight.state = "renamed";
+  weight.moved = true;
+  weight.correlation = -0.25;
+  weight.lineage = 0.5;
+  weight.bound_bytes = 2048;
+  weight.old = {"old name", "f16", std::vector<uint64_t>{}, 1024, 3456};
   TensorDetail rest;
   rest.component = 5;
   rest.name = std::string("\xff raw name\0", 11);  // names are what the model has
   rest.method = "bytes";
   rest.offset = uint64_t{1} << 40;
-  return Details{{weight, rest}};
+  rest.old.emplace().size = 7;  // named and shaped as new
+  const ComponentDetail component{"tflite", 6.5, 7.25, {0, 3, uint64_t{1} << 50}};
+  return Details{{weight, rest}, {component, ComponentDetail{}}};
 }
 
 Result<Details> read_with_own_digest(base::Bytes bytes) {
@@ -74,6 +82,21 @@ TEST(Details, NumbersThatAreNoneAreLeftOut) {
   const auto read = read_with_own_digest(write_details(details).value());
   EXPECT_FALSE(read.value().tensors[0].relative_norm);
   EXPECT_FALSE(read.value().tensors[0].equal_share);
+  EXPECT_FALSE(read.value().tensors[1].lineage);
+}
+
+TEST(Details, OneHistogramUsedManyTimesIsRefused) {
+  flatbuffers::FlatBufferBuilder builder;
+  const auto histogram = builder.CreateVector(std::vector<uint64_t>(1000, 1));
+  const auto component = fbs::CreateComponentDetail(builder, 0, 0, 0, histogram);
+  const std::vector<flatbuffers::Offset<fbs::ComponentDetail>> components(100, component);
+  const auto all = builder.CreateVector(components);
+  const auto tensors = builder.CreateVector(std::vector<flatbuffers::Offset<fbs::Tensor>>());
+  builder.Finish(fbs::CreateDetails(builder, tensors, all));
+  const auto read =
+      read_with_own_digest(base::Bytes(builder.GetBufferPointer(), builder.GetSize()));
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().code, TENSORPATCH_E_FORMAT);
 }
 
 TEST(Details, AnotherDigestIsRefused) {

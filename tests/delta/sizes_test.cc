@@ -29,9 +29,8 @@ std::map<std::string, FilePair> all_pairs() {
   for (const char* variant : {"renamed.safetensors", "reordered.safetensors"}) {
     pairs[variant] = generated_pair("v1.f32.safetensors", std::string("v2.") + variant);
   }
-  const std::string quickstart = std::string(TENSORPATCH_TESTDATA) + "/quickstart/";
-  pairs["quickstart"] = {load_file(quickstart + "old.tflite"),
-                         load_file(quickstart + "new.tflite")};
+  pairs["quickstart"] = {load_file(TENSORPATCH_TESTDATA "/quickstart/old.tflite"),
+                         load_file(TENSORPATCH_TESTDATA "/quickstart/new.tflite")};
   pairs["quickstart-whole"] = {{}, pairs["quickstart"].new_file};
   return pairs;
 }

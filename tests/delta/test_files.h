@@ -17,7 +17,7 @@ inline std::vector<uint8_t> load_file(const std::string& path) {
 
 // One of scripts/make_test_models.py.
 inline std::vector<uint8_t> generated_model(const std::string& name) {
-  return load_file(std::string(TENSORPATCH_TEST_MODELS) + "/" + name);
+  return load_file(TENSORPATCH_TEST_MODELS "/" + name);
 }
 
 inline FilePair generated_pair(const std::string& old_name, const std::string& new_name) {

@@ -3,6 +3,8 @@
 #include <cstdio>
 
 #include "command.h"
+#include "comparison_text.h"
+#include "page.h"
 
 namespace tensorpatch::cli {
 namespace {
@@ -11,7 +13,9 @@ using Check = toolkit::SignatureFacts::Check;
 
 struct Options {
   std::string bundle;
+  CLI::App* command = nullptr;
   std::string details;
+  std::string html;
   std::vector<std::string> public_keys;
   std::vector<std::string> old_files;
   OldRegionArguments old_regions;
@@ -37,13 +41,6 @@ std::string row(std::string_view name, const std::string& value) {
   return text + value + "\n";
 }
 
-std::string number_text(std::optional<double> value) {
-  if (!value) return "-";
-  char text[32];
-  std::snprintf(text, sizeof text, "%.3g", *value);
-  return text;
-}
-
 std::string component_text(const toolkit::ComponentFacts& component) {
   std::string text = "component " + component.name + " (" + component.format + ")\n";
   text +=
@@ -66,13 +63,7 @@ std::string component_text(const toolkit::ComponentFacts& component) {
                                    bytes_text(method.new_bytes) + " by " +
                                    bytes_text(method.patch_bytes));
   }
-  for (const toolkit::TensorFacts& tensor : component.tensors) {
-    if (tensor.name.empty()) continue;
-    text += "    " + tensor.name + ": " + tensor.type + ", " + bytes_text(tensor.size) + ", " +
-            tensor.method + ", " + bytes_text(tensor.patch_bytes) + ", relative change " +
-            number_text(tensor.relative_change) + ", share equal " +
-            number_text(tensor.share_equal) + "\n";
-  }
+  if (component.comparison) text += "\n" + comparison_text(*component.comparison) + "\n";
   return text;
 }
 
@@ -132,30 +123,19 @@ Json methods_json(const std::vector<toolkit::MethodFacts>& methods) {
 }
 
 Json component_json(const toolkit::ComponentFacts& component) {
-  Json tensors = Json::array();
-  for (const toolkit::TensorFacts& tensor : component.tensors) {
-    Json facts = {{"name", tensor.name},
-                  {"role", tensor.role},
-                  {"type", tensor.type},
-                  {"method", tensor.method},
-                  {"offset", tensor.offset},
-                  {"size", tensor.size},
-                  {"patch_bytes", tensor.patch_bytes}};
-    if (tensor.relative_change) facts["relative_change"] = *tensor.relative_change;
-    if (tensor.share_equal) facts["share_equal"] = *tensor.share_equal;
-    tensors.push_back(std::move(facts));
-  }
-  return {{"name", component.name},
-          {"format", component.format},
-          {"whole", component.whole},
-          {"old_size", component.old_size},
-          {"new_size", component.new_size},
-          {"patch_size", component.patch_size},
-          {"old_sha256", hex(component.old_digest)},
-          {"new_sha256", hex(component.new_digest)},
-          {"operations", methods_json(component.operations)},
-          {"methods", methods_json(component.methods)},
-          {"tensors", tensors}};
+  Json json = {{"name", component.name},
+               {"format", component.format},
+               {"whole", component.whole},
+               {"old_size", component.old_size},
+               {"new_size", component.new_size},
+               {"patch_size", component.patch_size},
+               {"old_sha256", hex(component.old_digest)},
+               {"new_sha256", hex(component.new_digest)},
+               {"operations", methods_json(component.operations)},
+               {"methods", methods_json(component.methods)},
+               {"tensors", Json::array()}};
+  if (component.comparison) json.update(comparison_json(*component.comparison));
+  return json;
 }
 
 Json json_of(const toolkit::InspectReport& report) {
@@ -200,7 +180,33 @@ Json json_of(const toolkit::InspectReport& report) {
   return json;
 }
 
+std::vector<toolkit::Path> page_inputs(const Options& options) {
+  std::vector<toolkit::Path> inputs{options.bundle, options.details};
+  inputs.insert(inputs.end(), options.old_files.begin(), options.old_files.end());
+  inputs.insert(inputs.end(), options.public_keys.begin(), options.public_keys.end());
+  return inputs;
+}
+
+// The view of `diff`, from a bundle and its details.
+Result<void> write_page(const Options& options, const toolkit::ReportFile& file,
+                        const toolkit::InspectReport& report) {
+  Json comparisons = Json::array();
+  for (const auto& component : report.components) comparisons.push_back(component_json(component));
+  const std::string title = toolkit::Path(options.bundle).filename().string();
+  return toolkit::write_report(file, page_text(title, comparisons));
+}
+
 Result<int> run(const Options& options, Terminal& terminal) {
+  const toolkit::ReportFile page{options.html, existing_of(options.command), page_inputs(options)};
+  if (!options.html.empty()) {
+    if (options.details.empty()) {
+      return fail(TENSORPATCH_E_USAGE, "--html needs --details",
+                  "`tensorpatch pack --details FILE` writes what the page shows");
+    }
+    if (auto checked = toolkit::check_report(page); !checked) {
+      return tl::unexpected(checked.error());
+    }
+  }
   toolkit::InspectOptions inspect;
   inspect.bundle = options.bundle;
   inspect.details = options.details;
@@ -212,6 +218,11 @@ Result<int> run(const Options& options, Terminal& terminal) {
   inspect.old_files = std::move(*old_given);
   auto report = toolkit::inspect(inspect);
   if (!report) return tl::unexpected(report.error());
+  if (!options.html.empty()) {
+    if (auto written = write_page(options, page, *report); !written) {
+      return tl::unexpected(written.error());
+    }
+  }
   terminal.result(text_of(options, *report), json_of(*report));
   for (const toolkit::SignatureFacts& signature : report->signatures) {
     if (signature.check != Check::kWrong) continue;
@@ -232,11 +243,17 @@ void add_inspect(CLI::App& app, Action& action) {
                         {"tensorpatch inspect update.tpb",
                          "tensorpatch inspect update.tpb --old old.tflite --pubkey release.key.pub",
                          "tensorpatch inspect update.tpb --details update.details"}});
+  options->command = command;
   command->add_option("bundle", options->bundle, "The bundle")->type_name("BUNDLE")->required();
   command
       ->add_option("--details", options->details,
                    "The file that pack --details wrote: also show every tensor")
       ->type_name("FILE");
+  command
+      ->add_option("--html", options->html,
+                   "Also write a page with plots of the details, which needs no other file")
+      ->type_name("FILE");
+  add_force(command);
   add_repeated(command, "--old", options->old_files,
                "The old file, once a component in the bundle's order (- for a whole file): also "
                "list the operations of a bundle that a given key has signed")

@@ -148,6 +148,107 @@ struct PackReport {
 // workspace of exactly the declared size; E_SELF_CHECK when that fails.
 Result<PackReport> pack(const PackOptions& options);
 
+// --- what changed -------------------------------------------------------------------------------
+
+enum class TensorState : uint8_t {
+  kUnchanged,  // the same bytes under the same name
+  kChanged,
+  kReshaped,  // the same name and type, another shape
+  kRetyped,   // the same name, another element type
+  kRenamed,   // compared with an old tensor of another name, which has its content or its shape
+  kAdded,     // new only
+  kRemoved,   // old only
+};
+std::string_view tensor_state_name(TensorState state);  // "unchanged", "changed", ...
+
+struct OldTensorFacts {
+  std::string name;
+  std::string type;
+  std::vector<uint64_t> shape;
+  uint64_t offset = 0;  // in the old file
+  uint64_t size = 0;
+};
+
+// A tensor, an array of scales or zero points, or, without a name and of the role "other", a piece
+// between them. What docs/man/tensorpatch-diff.1 says of the figures holds here.
+struct TensorFacts {
+  std::string name;
+  std::string role;
+  std::string type;
+  std::string method;  // how it travels: "copy", "residual", ...; empty when it was removed
+  std::vector<uint64_t> shape;
+  uint64_t offset = 0;  // in the new file; 0 when it was removed, as is the size
+  uint64_t size = 0;
+  uint64_t patch_bytes = 0;
+  TensorState state = TensorState::kUnchanged;
+  bool moved = false;                     // its order among the tensors is another one
+  std::optional<OldTensorFacts> old;      // what it was compared with
+  std::optional<double> relative_change;  // |new - old| / |old|: how far the weights moved
+  std::optional<double> share_equal;      // of the elements, 0..1
+  std::optional<double> correlation;      // -1..1
+  std::optional<double> lineage;          // 0: no relation, near 1: the same weights moved a little
+  std::optional<uint64_t> bound_bytes;    // what an ideal order-0 coder would need
+};
+
+// A sentence that follows from the figures; `code` is stable, for scripts.
+struct Advice {
+  std::string code;
+  std::string text;
+};
+
+struct TensorCounts {  // without the pieces between tensors
+  uint64_t all = 0;    // of new
+  uint64_t unchanged = 0;
+  uint64_t changed = 0;  // other content: changed, reshaped, retyped, renamed, added
+  uint64_t reshaped = 0;
+  uint64_t retyped = 0;
+  uint64_t renamed = 0;
+  uint64_t added = 0;
+  uint64_t removed = 0;
+  uint64_t moved = 0;
+};
+
+// What became of one file.
+struct Comparison {
+  std::string old_format;  // "tflite", "raw", ...; empty when there is no old file
+  std::string new_format;
+  std::string warning;  // a container that was taken as raw and why; else empty
+  uint64_t old_size = 0;
+  uint64_t new_size = 0;
+  uint64_t patch_size = 0;   // of the patch stream, without the bundle around it
+  uint64_t bound_bytes = 0;  // sum over the tensors and pieces
+  bool identical = false;    // the files are equal
+  double old_entropy = 0;    // of single bytes, in bits, 0..8
+  double new_entropy = 0;
+  std::optional<double> lineage;  // of the weights, by size
+  TensorCounts counts;
+  // Values that differ, by |new - old| in units of the root mean square of the old tensor: count i
+  // is of those from 2^(i/2 - 16) to 2^(i/2 - 15.5); the ends hold what lies beyond.
+  std::vector<uint64_t> histogram;
+  std::vector<TensorFacts> tensors;  // of new by ascending offset, then those that were removed
+  std::vector<Advice> advice;
+};
+
+struct DiffOptions {
+  Path old_file;
+  Path new_file;
+  std::string profile = "linux";  // as for pack: what the patch may use
+  unsigned jobs = 0;
+  ProgressCallback progress;
+};
+// Compares two files tensor by tensor and encodes the patch, which is counted, not kept.
+Result<Comparison> diff(const DiffOptions& options);
+
+// A text for people, such as a page about a comparison, and what it was made from.
+struct ReportFile {
+  Path output;
+  Existing existing = Existing::kKeep;
+  std::vector<Path> inputs;
+};
+// Whether it could be written: E_EXISTS, or E_USAGE when it is one of the inputs.
+Result<void> check_report(const ReportFile& file);
+Result<void> write_report(const ReportFile& file, std::string_view text);
+
 // --- sign ---------------------------------------------------------------------------------------
 
 struct SignReport {
@@ -245,18 +346,6 @@ struct MethodFacts {
   uint64_t patch_bytes = 0;  // that they take in the patch
 };
 
-struct TensorFacts {
-  std::string name;
-  std::string role;
-  std::string type;
-  std::string method;
-  uint64_t offset = 0;  // in the new file
-  uint64_t size = 0;
-  uint64_t patch_bytes = 0;
-  std::optional<double> relative_change;  // |new - old| / |old|: how far the weights moved
-  std::optional<double> share_equal;      // of the elements
-};
-
 struct ComponentFacts {
   std::string name;
   std::string format;
@@ -266,9 +355,9 @@ struct ComponentFacts {
   uint64_t patch_size = 0;
   Digest old_digest{};
   Digest new_digest{};
-  std::vector<MethodFacts> operations;  // of the patch; empty when no old files were given
-  std::vector<MethodFacts> methods;     // both empty when no details were given
-  std::vector<TensorFacts> tensors;
+  std::vector<MethodFacts> operations;   // of the patch; empty when no old files were given
+  std::vector<MethodFacts> methods;      // empty when no details were given
+  std::optional<Comparison> comparison;  // by the details
 };
 
 // What the update costs the device, in bytes.
