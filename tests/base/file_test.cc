@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <limits>
 #include <vector>
 
 #include "support/temp_folder.h"
@@ -27,7 +28,8 @@ std::string text_of(Bytes bytes) {
 
 TEST(MappedFile, ShowsTheWholeFile) {
   TempFolder folder;
-  const std::string content = std::string(100000, 'x') + "end";
+  std::string content(100000, 'x');
+  content += "end";
   write_file(folder / "in", content);
   const auto file = MappedFile::open(folder / "in");
   ASSERT_TRUE(file);
@@ -54,6 +56,36 @@ TEST(MappedFile, MovingKeepsTheBytes) {
   EXPECT_EQ(moved.bytes().data(), start);
   moved = std::move(*b);
   EXPECT_EQ(text_of(moved.bytes()), "second");
+}
+
+TEST(MappedFile, ShowsARegionAtAnyOffset) {
+  TempFolder folder;
+  std::string content;
+  while (content.size() < 20000) content += std::to_string(content.size());
+  write_file(folder / "in", content);
+  for (const uint64_t offset : {0U, 1U, 4095U, 4096U, 4097U, 12345U}) {
+    auto rest = MappedFile::open(folder / "in", {offset, std::nullopt});
+    auto part = MappedFile::open(folder / "in", {offset, 5000});
+    auto none = MappedFile::open(folder / "in", {offset, 0});
+    ASSERT_TRUE(rest && part && none);
+    EXPECT_EQ(text_of(rest->bytes()), content.substr(offset));
+    EXPECT_EQ(text_of(part->bytes()), content.substr(offset, 5000));
+    EXPECT_TRUE(none->bytes().empty());
+  }
+  EXPECT_TRUE(MappedFile::open(folder / "in", {content.size(), std::nullopt})->bytes().empty());
+}
+
+TEST(MappedFile, RefusesARegionBeyondTheEnd) {
+  TempFolder folder;
+  write_file(folder / "in", std::string(5000, 'x'));
+  constexpr uint64_t kHuge = std::numeric_limits<uint64_t>::max();
+  for (const Region region :
+       {Region{5001, std::nullopt}, Region{0, 5001}, Region{4999, 2}, Region{5000, 1},
+        Region{1, kHuge}, Region{kHuge, 1}, Region{kHuge, kHuge}}) {
+    const auto file = MappedFile::open(folder / "in", region);
+    ASSERT_FALSE(file) << region.offset;
+    EXPECT_EQ(file.error().code, TENSORPATCH_E_OLD);
+  }
 }
 
 TEST(MappedFile, RefusesWhatIsNotAFile) {

@@ -37,7 +37,8 @@ for page in "$MANUALS"/*.1; do
   mandoc -Tlint -Wwarning "$page" >"$out" 2>"$err" || fail "mandoc finds fault with $page"
   command=$(basename "$page" .1)
   command=${command#tensorpatch}
-  [ -z "$command" ] || echo "$commands" | grep -qx -e "${command#-}" || fail "$page: no such command"
+  [ -z "$command" ] || echo "$commands" | grep -qx -e "${command#-}" ||
+    fail "$page is about no command"
   for other in $(sed -n 's/^\.\(It \)\?Xr \(tensorpatch[a-z-]*\) 1.*/\2/p' "$page"); do
     [ -f "$MANUALS/$other.1" ] || fail "$page refers to $other, which does not exist"
   done

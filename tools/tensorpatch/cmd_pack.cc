@@ -153,9 +153,9 @@ void add_options(CLI::App* command, Options& options) {
       ->type_name("KEY");
   command
       ->add_option("--profile", options.profile,
-                   "linux, mcu-256k, mcu-64k, mcu-16k, mcu-8k, or a file")
+                   "The kind of device, or a file that tells its limits")
       ->capture_default_str()
-      ->type_name("NAME|FILE");
+      ->type_name("linux|mcu-256k|mcu-64k|mcu-16k|mcu-8k|FILE");
   command
       ->add_option("--memory", options.memory,
                    "Most memory for the device's workspace (bytes, or with K, M, G)")

@@ -45,10 +45,10 @@ void add_pubkey(CLI::App& app, Action& action) {
   options->command->add_option("key", options->key, "A key file, env:NAME, or - for standard input")
       ->type_name("KEY")
       ->required();
-  options->command->add_option("--format", options->format, "pem, minisign, signify, hex or c")
-      ->type_name("FORMAT")
+  options->command->add_option("--format", options->format, "What the key is printed as")
+      ->type_name("pem|minisign|signify|hex|c")
       ->transform(CLI::Transformer(kFormats))
-      ->option_text("FORMAT");
+      ->option_text("pem|minisign|signify|hex|c");
   on_call(options->command, action, options, run);
 }
 

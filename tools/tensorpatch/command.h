@@ -29,6 +29,7 @@ void add_inspect(CLI::App& app, Action& action);
 void add_diff(CLI::App& app, Action& action);
 void add_bsdiff(CLI::App& app, Action& action);
 void add_bspatch(CLI::App& app, Action& action);
+void add_completion(CLI::App& app, Action& action);
 
 // A subcommand with what all of them have: --json and three examples at the end of --help.
 struct Command {

@@ -40,7 +40,7 @@ int run(int argument_count, const char* const* arguments) {
       "  tensorpatch apply old.tflite update.tpb -o new.tflite --pubkey release.key.pub");
   Action action;
   for (const auto add : {add_keygen, add_pubkey, add_pack, add_sign, add_verify, add_apply,
-                         add_inspect, add_diff, add_bsdiff, add_bspatch}) {
+                         add_inspect, add_diff, add_bsdiff, add_bspatch, add_completion}) {
     add(app, action);
   }
   Terminal terminal;
