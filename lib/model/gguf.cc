@@ -137,6 +137,7 @@ Result<Segments> find_gguf(base::Bytes file) {
     return damaged("key-value pairs are malformed");
   }
   if (!std::has_single_bit(alignment)) return damaged("alignment is no power of two");
+  if (tensor_count > kMaxTensors) return damaged("too many tensors");
   Segments segments;
   for (uint64_t i = 0; i < tensor_count; ++i) {
     auto segment = read_tensor(cursor);

@@ -200,6 +200,10 @@ class TensorFinder {
     } catch (const protozero::exception& e) {
       return fail(TENSORPATCH_E_FORMAT, e.what());
     }
+    if (segments_.size() >= kMaxTensors || external_.size() >= kMaxTensors ||
+        uses_.size() >= kMaxTensors) {
+      return fail(TENSORPATCH_E_FORMAT, "too many tensors");
+    }
     if (!has_graph_) return fail(TENSORPATCH_E_FORMAT, "there is no graph");
     assign_roles();
     return {};
@@ -270,7 +274,7 @@ class TensorFinder {
 
   // The first use counts.
   void note_use(data_view name, Use use) {
-    if (!name.empty() && use.tensor.size() <= kMaxInheritedName) {
+    if (!name.empty() && use.tensor.size() <= kMaxInheritedName && uses_.size() < kMaxTensors) {
       uses_.try_emplace(text_of(name), use);
     }
   }
@@ -374,7 +378,7 @@ class TensorFinder {
   }
 
   void add_values(const Tensor& tensor, data_view content, ElementType type) {
-    if (content.empty()) return;
+    if (content.empty() || segments_.size() == kMaxTensors) return;
     Segment& segment = segments_.emplace_back();
     segment.offset =
         static_cast<uint64_t>(reinterpret_cast<const uint8_t*>(content.data()) - file_.data());
@@ -393,6 +397,7 @@ class TensorFinder {
     ExternalTensor external;
     Segment& segment = external.segment;
     if (!offset || !length || !count || tensor.location.empty()) return;
+    if (external_.size() == kMaxTensors) return;
     segment.offset = *offset;
     segment.size = *length;
     if (tensor.length.empty() &&

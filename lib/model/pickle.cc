@@ -16,7 +16,7 @@
 namespace tensorpatch::model {
 namespace {
 
-constexpr size_t kMaxOpcodes = 4'000'000;  // each makes at most one value and one memo entry
+constexpr size_t kMaxOpcodes = 2'000'000;  // each makes at most one value and one memo entry
 constexpr size_t kMaxNameSize = 256;
 constexpr unsigned kMaxNameDepth = 16;
 
@@ -270,11 +270,9 @@ class Machine {
       case Action::kDuplicate:
         return push(top());
       case Action::kPut:
-        memo_[number_] = top();
-        return;
+        return put(number_);
       case Action::kMemoize:
-        memo_[memo_.size()] = top();
-        return;
+        return put(memo_.size());
       case Action::kGet:
         return get();
       case Action::kStop:
@@ -398,12 +396,19 @@ class Machine {
     if (name.kind == Kind::kText) name.kind = Kind::kGlobal;
     push_new(name);
   }
-  void get() {
-    const auto found = memo_.find(number_);
-    if (found == memo_.end()) {
+  void put(uint64_t index) {
+    if (index >= kMaxOpcodes) {
       failed_ = true;
+      return;
+    }
+    if (index >= memo_.size()) memo_.resize(index + 1, kNothing);
+    memo_[index] = top();
+  }
+  void get() {
+    if (number_ < memo_.size() && memo_[number_] != kNothing) {
+      push(memo_[number_]);
     } else {
-      push(found->second);
+      failed_ = true;
     }
   }
 
@@ -530,8 +535,8 @@ class Machine {
   std::vector<uint32_t> items_;  // of all tuples
   std::vector<uint32_t> stack_;
   std::vector<size_t> marks_;                  // sizes of the stack
-  std::map<uint64_t, uint32_t> memo_;          // ordered, like the next: a hash could be flooded
-  std::map<std::string_view, size_t> places_;  // of storages, by key
+  std::vector<uint32_t> memo_;                 // kNothing where there is no entry
+  std::map<std::string_view, size_t> places_;  // of storages by key; a hash could be flooded
   std::vector<PickledStorage> storages_;
   std::vector<PickledTensor> tensors_;
 };

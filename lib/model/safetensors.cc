@@ -79,6 +79,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   }
   bool key(string_t& name) override {
     if (!keys_.back().insert(name).second) return refuse("duplicate key " + name);
+    if (entries.size() > kMaxTensors) return refuse("too many tensors");
     if (depth() == 1) {
       in_tensor_ = name != "__metadata__";
       if (in_tensor_) entries.push_back(Entry{name, {}, {}, {}, false});

@@ -148,6 +148,7 @@ Result<std::vector<Member>> read_members(base::Bytes file) {
   if (directory->offset > file.size()) return damaged("the directory is malformed");
   Cursor cursor(file, directory->offset);
   std::vector<Member> members;
+  if (directory->count > kMaxTensors) return damaged("too many members");
   for (uint64_t i = 0; i < directory->count; ++i) {
     auto member = read_member(file, cursor);
     if (!member) return tl::unexpected(std::move(member.error()));
@@ -168,12 +169,13 @@ class MemberReader {
   MemberReader(base::Bytes file, const std::vector<Member>& members)
       : file_(file), members_(members) {}
 
-  Segments read() {
+  Result<Segments> read() {
     for (const Member& member : members_) {
       if (member.is_stored && member.name.ends_with(kPickle)) add_storages(member);
     }
     for (const Member& member : members_) {
       if (member.is_stored && member.size > 0) add_tensors(member);
+      if (segments_.size() > kMaxTensors) return damaged("too many tensors");
     }
     return std::move(segments_);
   }

@@ -154,6 +154,13 @@ TEST(Onnx, BoundsNamesOfScales) {
   }
 }
 
+// Five bytes a tensor would take forty times their size.
+TEST(Onnx, RefusesTooManyTensors) {
+  std::string tensors;
+  for (unsigned i = 0; i < 1'000'001; ++i) tensors += std::string("\x2A\x03\x4A\x01v", 5);
+  expect_raw_with_warning(model_of(Message().raw(tensors)), "too many");
+}
+
 struct Place {
   std::string location;
   std::string offset;

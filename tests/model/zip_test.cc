@@ -156,6 +156,8 @@ TEST(Zip, BoundsPickles) {
                                "\x80\x02}" + std::string(5'000'000, '\x94'),
                                "\x80\x02)" + std::string(5'000'000, '2'),
                                "\x80\x02q\xFFh\xFF.",
+                               "\x80\x02)r\xFF\xFF\xFF\x7F.",
+                               "\x80\x02)q\x05h\x03.",
                                "1",
                                "u.",
                                "t",
@@ -183,15 +185,29 @@ TEST(Zip, ReadsZip64) {
   member.extra = "\x99\x77" + std::string("\x01\0x", 3) +
                  extra64({member.content.size(), member.content.size(), 0});
   EXPECT_EQ(segment_named(parse_exactly(zip({member})), "a.npy").size, 12U);
+}
 
-  const uint64_t directory = 30 + 5 + npy(3).size();
-  const uint64_t record = directory + 46 + 5;
+// A zip file of one member whose directory only the zip64 records tell.
+File with_records64(uint64_t count, uint64_t directory_shift, uint64_t record_shift) {
+  const Member member{"a.npy", npy(3)};
+  const uint64_t directory = 30 + member.name.size() + member.content.size();
+  const uint64_t record = directory + 46 + member.name.size();
   FileWriter records;
   records.number(0x06064B50U).number<uint64_t>(44).number<uint32_t>(0).number<uint64_t>(0);
-  records.number<uint64_t>(1).number<uint64_t>(1).number<uint64_t>(51).number(directory);
-  records.number(0x07064B50U).number<uint32_t>(0).number(record).number<uint32_t>(1);
-  const Ending ending{.count = 0xFFFF, .offset = ~0U, .before = records.text()};
-  EXPECT_EQ(segment_named(parse_exactly(zip({{"a.npy", npy(3)}}, ending)), "a.npy").size, 12U);
+  records.number(count).number(count).number<uint64_t>(51).number(directory + directory_shift);
+  records.number(0x07064B50U).number<uint32_t>(0).number(record + record_shift);
+  records.number<uint32_t>(1);
+  return zip({member}, {.count = 0xFFFF, .offset = ~0U, .before = records.text()});
+}
+
+TEST(Zip, ReadsRecordsOfZip64) {
+  EXPECT_EQ(segment_named(parse_exactly(with_records64(1, 0, 0)), "a.npy").size, 12U);
+  expect_raw_with_warning(with_records64(2, 0, 0), "directory");
+  for (const uint64_t huge : {1ULL << 32, 1ULL << 63, ~0ULL}) {
+    expect_raw_with_warning(with_records64(huge, 0, 0), "too many");
+    expect_raw_with_warning(with_records64(1, huge, 0), "directory");
+    expect_raw_with_warning(with_records64(1, 0, huge), "directory");
+  }
 }
 
 TEST(Zip, RefusesHugeNumbers) {
