@@ -70,7 +70,8 @@ std::string share_text(std::optional<double> share) {
 }
 
 std::string lineage_text(std::optional<double> lineage) {
-  return lineage ? decimal_text({*lineage, 2}) : "-";
+  if (!lineage) return "-";
+  return *lineage < 1 && *lineage >= 0.995 ? ">.99" : decimal_text({*lineage, 2});
 }
 
 std::string short_type(const std::string& type) {
