@@ -23,8 +23,8 @@ using Segments = std::vector<Segment>;
 // Dimensions of a tensor that are kept; the formats need 8 or fewer.
 constexpr size_t kMaxRank = 16;
 
-// Tensors of a file; more are refused, so that a large file of tiny tensors does not take many times
-// its size of memory.
+// Tensors of a file; more are refused, so that a large file of tiny tensors does not take many
+// times its size of memory.
 constexpr size_t kMaxTensors = 1'000'000;
 
 // Whether the first bytes say that a file means to be such a container; cheap, never refuses by

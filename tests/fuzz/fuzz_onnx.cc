@@ -1,4 +1,5 @@
-// fuzz_onnx.cc: any bytes as a ONNX file: what is found tiles the file or is refused.
+// fuzz_onnx.cc: any bytes as an ONNX file: what is found tiles the file, and the data file beside
+// it, or is refused.
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdint>
 
@@ -6,5 +7,11 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace tensorpatch::model;
-  return fuzz_container({data, size}, {looks_like_onnx, find_onnx, Format::kOnnx});
+  fuzz_container({data, size}, {looks_like_onnx, find_onnx, Format::kOnnx});
+  static const uint8_t values[256] = {};
+  const NamedFile files[] = {{"model.onnx", {data, size}}, {"model.data", values}};
+  for (const Model& model : parse_all(files)) {
+    if (!check_tiling(model)) std::abort();
+  }
+  return 0;
 }
