@@ -31,18 +31,18 @@ consteval std::array<BlockField, kCount> fields(const Part (&parts)[kCount]) {
 
 using enum FieldKind;
 // d: scale, m: minimum, qs: values, qh: their high bits, as ggml calls them.
-constexpr auto kQ4_0 = fields({{kFloat16, 2}, {kNibbles, 16}});                // d qs
-constexpr auto kQ4_1 = fields({{kFloat16, 4}, {kNibbles, 16}});                // d m qs
-constexpr auto kQ5_0 = fields({{kFloat16, 2}, {kBits1, 4}, {kNibbles, 16}});   // d qh qs
-constexpr auto kQ5_1 = fields({{kFloat16, 4}, {kBits1, 4}, {kNibbles, 16}});   // d m qh qs
-constexpr auto kQ8_0 = fields({{kFloat16, 2}, {kInt8, 32}});                   // d qs
-constexpr auto kQ8_1 = fields({{kFloat16, 4}, {kInt8, 32}});                   // d s qs
-constexpr auto kQ2_K = fields({{kNibbles, 16}, {kBits2, 64}, {kFloat16, 4}});  // scales qs d m
-constexpr auto kQ3_K = fields({{kBits1, 32}, {kBits2, 64}, {kScales6, 12}, {kFloat16, 2}});
-constexpr auto kQ4_K = fields({{kFloat16, 4}, {kScales6, 12}, {kNibbles, 128}});
-constexpr auto kQ5_K = fields({{kFloat16, 4}, {kScales6, 12}, {kBits1, 32}, {kNibbles, 128}});
-constexpr auto kQ6_K = fields({{kNibbles, 128}, {kBits2, 64}, {kInt8, 16}, {kFloat16, 2}});
-constexpr auto kQ8_K = fields({{kFloat32, 4}, {kInt8, 256}, {kInt16, 32}});  // d qs sums
+constexpr auto kQ40 = fields({{kFloat16, 2}, {kNibbles, 16}});                // d qs
+constexpr auto kQ41 = fields({{kFloat16, 4}, {kNibbles, 16}});                // d m qs
+constexpr auto kQ50 = fields({{kFloat16, 2}, {kBits1, 4}, {kNibbles, 16}});   // d qh qs
+constexpr auto kQ51 = fields({{kFloat16, 4}, {kBits1, 4}, {kNibbles, 16}});   // d m qh qs
+constexpr auto kQ80 = fields({{kFloat16, 2}, {kInt8, 32}});                   // d qs
+constexpr auto kQ81 = fields({{kFloat16, 4}, {kInt8, 32}});                   // d s qs
+constexpr auto kQ2K = fields({{kNibbles, 16}, {kBits2, 64}, {kFloat16, 4}});  // scales qs d m
+constexpr auto kQ3K = fields({{kBits1, 32}, {kBits2, 64}, {kScales6, 12}, {kFloat16, 2}});
+constexpr auto kQ4K = fields({{kFloat16, 4}, {kScales6, 12}, {kNibbles, 128}});
+constexpr auto kQ5K = fields({{kFloat16, 4}, {kScales6, 12}, {kBits1, 32}, {kNibbles, 128}});
+constexpr auto kQ6K = fields({{kNibbles, 128}, {kBits2, 64}, {kInt8, 16}, {kFloat16, 2}});
+constexpr auto kQ8K = fields({{kFloat32, 4}, {kInt8, 256}, {kInt16, 32}});  // d qs sums
 constexpr auto kIq2Xxs = fields({{kFloat16, 2}, {kCodes16, 64}});
 constexpr auto kIq2Xs = fields({{kFloat16, 2}, {kCodes16, 64}, {kNibbles, 8}});
 constexpr auto kIq2S = fields({{kFloat16, 2}, {kCodes8, 64}, {kBits2, 8}, {kNibbles, 8}});
@@ -53,11 +53,11 @@ constexpr auto kIq1S = fields({{kFloat16, 2}, {kCodes8, 32}, {kCodes16, 16}});
 constexpr auto kIq1M = fields({{kCodes8, 32}, {kNibbles, 16}, {kCodes16, 8}});
 constexpr auto kIq4Nl = fields({{kFloat16, 2}, {kNibbles, 16}});
 constexpr auto kIq4Xs = fields({{kFloat16, 2}, {kBits2, 2}, {kNibbles, 4}, {kNibbles, 128}});
-constexpr auto kTq1_0 = fields({{kCodes8, 48}, {kCodes8, 4}, {kFloat16, 2}});  // base 3
-constexpr auto kTq2_0 = fields({{kBits2, 64}, {kFloat16, 2}});
+constexpr auto kTq10 = fields({{kCodes8, 48}, {kCodes8, 4}, {kFloat16, 2}});  // base 3
+constexpr auto kTq20 = fields({{kBits2, 64}, {kFloat16, 2}});
 constexpr auto kMxfp4 = fields({{kUint8, 1}, {kNibbles, 16}});
 constexpr auto kNvfp4 = fields({{kUint8, 4}, {kNibbles, 32}});
-constexpr auto kQ1_0 = fields({{kFloat16, 2}, {kBits1, 16}});
+constexpr auto kQ10 = fields({{kFloat16, 2}, {kBits1, 16}});
 
 constexpr GgufType plain(uint32_t id, ElementType type) {
   return {id, type, {}};
@@ -79,18 +79,18 @@ constexpr GgufType kTypes[] = {
     plain(27, ElementType::kInt64),
     plain(28, ElementType::kFloat64),
     plain(30, ElementType::kBfloat16),
-    blocks(2, 32, kQ4_0),
-    blocks(3, 32, kQ4_1),
-    blocks(6, 32, kQ5_0),
-    blocks(7, 32, kQ5_1),
-    blocks(8, 32, kQ8_0),
-    blocks(9, 32, kQ8_1),
-    blocks(10, 256, kQ2_K),
-    blocks(11, 256, kQ3_K),
-    blocks(12, 256, kQ4_K),
-    blocks(13, 256, kQ5_K),
-    blocks(14, 256, kQ6_K),
-    blocks(15, 256, kQ8_K),
+    blocks(2, 32, kQ40),
+    blocks(3, 32, kQ41),
+    blocks(6, 32, kQ50),
+    blocks(7, 32, kQ51),
+    blocks(8, 32, kQ80),
+    blocks(9, 32, kQ81),
+    blocks(10, 256, kQ2K),
+    blocks(11, 256, kQ3K),
+    blocks(12, 256, kQ4K),
+    blocks(13, 256, kQ5K),
+    blocks(14, 256, kQ6K),
+    blocks(15, 256, kQ8K),
     blocks(16, 256, kIq2Xxs),
     blocks(17, 256, kIq2Xs),
     blocks(18, 256, kIq3Xxs),
@@ -100,11 +100,11 @@ constexpr GgufType kTypes[] = {
     blocks(22, 256, kIq2S),
     blocks(23, 256, kIq4Xs),
     blocks(29, 256, kIq1M),
-    blocks(34, 256, kTq1_0),
-    blocks(35, 256, kTq2_0),
+    blocks(34, 256, kTq10),
+    blocks(35, 256, kTq20),
     blocks(39, 32, kMxfp4),
     blocks(40, 64, kNvfp4),
-    blocks(41, 128, kQ1_0),
+    blocks(41, 128, kQ10),
 };
 
 }  // namespace

@@ -519,7 +519,8 @@ class Machine {
       if (key.kind == Kind::kText && key.count <= kMaxNameSize) part = text_of(key);
       if (key.kind == Kind::kNumber) part = std::to_string(key.first);
       if (path.size() + part.size() >= kMaxNameSize) break;
-      if (!part.empty()) path = path.empty() ? part : part + "." + path;
+      if (!part.empty() && !path.empty()) part += '.';
+      path.insert(0, part);
       value = values_[value].parent;
     }
     return path;
