@@ -11,7 +11,7 @@
 namespace tensorpatch::toolkit {
 namespace {
 
-constexpr double kUnrelated = 0.15;         // lineage below it is no relation
+constexpr double kUnrelated = 0.2;          // lineage below it is no relation
 constexpr double kRelated = 0.5;            // above it, a descendant
 constexpr double kNoiseEntropy = 7.9;       // bits a byte that only ciphers and packers reach
 constexpr uint64_t kEnoughForNoise = 4096;  // bytes, for the entropy to mean that
@@ -113,7 +113,6 @@ class Adviser {
 
   bool from_scratch() {
     if (!c_.lineage || *c_.lineage >= kUnrelated || c_.identical) return false;
-    if (c_.counts.all != 0 && c_.counts.changed * 2 < c_.counts.all) return false;
     add("scratch",
         "retrained from scratch: no delta can help; start the next training from the "
         "released weights");

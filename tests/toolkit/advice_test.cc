@@ -137,6 +137,11 @@ TEST(Advice, RetrainedFromScratch) {
   EXPECT_EQ(advise(comparison)[0].text,
             "retrained from scratch: no delta can help; start the next training from the released "
             "weights");
+  // Also when most tensors are small ones that no training changes: lineage goes by size.
+  Comparison graph = unchanged();
+  change(graph, 0).lineage = 0.02;
+  graph.lineage = 0.1;
+  EXPECT_EQ(codes(graph), "scratch");
   comparison.lineage = 0.4;
   EXPECT_NE(codes(comparison).substr(0, 7), "scratch");
 }

@@ -43,7 +43,7 @@
     if (value === 1) return "the same weights";
     if (value >= 0.95) return "the same weights, moved a little";
     if (value >= 0.5) return "descends from old";
-    return value >= 0.15 ? "little relation to old" : "no relation to old";
+    return value >= 0.2 ? "little relation to old" : "no relation to old";
   }
   function describe(tensor) {
     const lines = [nameOf(tensor)];
