@@ -1,7 +1,7 @@
 # cmake/dependencies.cmake: every package that host code links, found in one place.
 #
 # Targets to link, and the Debian package that provides each:
-#   zstd::libzstd_shared          libzstd-dev
+#   ${tensorpatch_zstd}           libzstd-dev
 #   PkgConfig::libsodium          libsodium-dev
 #   PkgConfig::libdivsufsort      libdivsufsort-dev
 #   PkgConfig::libdivsufsort64    libdivsufsort-dev
@@ -15,6 +15,9 @@
 #   flatbuffers::flatbuffers      libflatbuffers-dev
 #   flatbuffers::flatc            flatbuffers-compiler (a program)
 #   GTest::gtest_main             libgtest-dev (with TENSORPATCH_TESTS)
+#
+# With TENSORPATCH_STATIC the same from static libraries; scripts/static-divsufsort makes the one
+# that the packages lack.
 # SPDX-License-Identifier: Apache-2.0
 
 # Stops with the name of the apt package when `target` does not exist after `what` was searched.
@@ -37,6 +40,13 @@ macro(tensorpatch_find_pkg_config module package)
   tensorpatch_require(PkgConfig::${module} ${module} ${package})
 endmacro()
 
+set(tensorpatch_zstd zstd::libzstd_shared)
+if(TENSORPATCH_STATIC)
+  set(tensorpatch_zstd zstd::libzstd_static)
+  set(CMAKE_FIND_LIBRARY_SUFFIXES .a)
+  set(OPENSSL_USE_STATIC_LIBS TRUE)
+endif()
+
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 tensorpatch_find(Threads Threads::Threads libc6-dev)
 find_package(PkgConfig QUIET)
@@ -45,7 +55,7 @@ if(NOT PkgConfig_FOUND)
                       "apt-get install pkg-config  (all packages: .ci/packages.txt)")
 endif()
 
-tensorpatch_find(zstd zstd::libzstd_shared libzstd-dev)
+tensorpatch_find(zstd ${tensorpatch_zstd} libzstd-dev)
 tensorpatch_find(CLI11 CLI11::CLI11 libcli11-dev)
 tensorpatch_find(nlohmann_json nlohmann_json::nlohmann_json nlohmann-json3-dev)
 tensorpatch_find(tl-expected tl::expected libexpected-dev)

@@ -106,14 +106,14 @@ int sync_folder(const std::filesystem::path& folder) {
 }
 
 // A block device has no size in its status.
-Result<uint64_t> size_of(const Descriptor& descriptor, const std::filesystem::path& path) {
+Result<uint64_t> size_of(int descriptor, const std::filesystem::path& path) {
   struct stat status {};
-  if (::fstat(descriptor.get(), &status) != 0) return io_error("open", path, errno);
+  if (::fstat(descriptor, &status) != 0) return io_error("open", path, errno);
   if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) {
     return fail(TENSORPATCH_E_IO, quoted(path) + " is neither a regular file nor a block device");
   }
   if (S_ISREG(status.st_mode)) return static_cast<uint64_t>(status.st_size);
-  const off_t end = ::lseek(descriptor.get(), 0, SEEK_END);
+  const off_t end = ::lseek(descriptor, 0, SEEK_END);
   if (end < 0) return io_error("measure", path, errno);
   return static_cast<uint64_t>(end);
 }
@@ -141,6 +141,15 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path, Region re
   // O_NONBLOCK: a pipe without a writer is refused below instead of waited for.
   Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (descriptor.get() < 0) return io_error("open", path, errno);
+  return map(descriptor.get(), path, region);
+}
+
+Result<MappedFile> MappedFile::map(int descriptor, const std::filesystem::path& path) {
+  return map(descriptor, path, {});
+}
+
+Result<MappedFile> MappedFile::map(int descriptor, const std::filesystem::path& path,
+                                   Region region) {
   auto file_size = size_of(descriptor, path);
   if (!file_size) return tl::unexpected(file_size.error());
   const auto size = region_size(path, region, *file_size);
@@ -152,7 +161,7 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path, Region re
   if (*size == 0) return file;
   const size_t lead = offset_in_page(region.offset);
   const auto mapped_size = static_cast<size_t>(*size);
-  void* start = ::mmap(nullptr, lead + mapped_size, PROT_READ, MAP_PRIVATE, descriptor.get(),
+  void* start = ::mmap(nullptr, lead + mapped_size, PROT_READ, MAP_PRIVATE, descriptor,
                        static_cast<off_t>(region.offset - lead));
   if (start == MAP_FAILED) return io_error("map", path, errno);
   file.bytes_ = Bytes(static_cast<const uint8_t*>(start) + lead, mapped_size);

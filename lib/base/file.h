@@ -26,6 +26,8 @@ struct Region {
 class MappedFile {
  public:
   static Result<MappedFile> open(const std::filesystem::path& path, Region region = {});
+  // A whole open file, which the caller may close; `path` is for messages.
+  static Result<MappedFile> map(int descriptor, const std::filesystem::path& path);
   MappedFile() = default;
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
@@ -33,6 +35,8 @@ class MappedFile {
   Bytes bytes() const { return bytes_; }
 
  private:
+  static Result<MappedFile> map(int descriptor, const std::filesystem::path& path, Region region);
+
   Bytes bytes_;
 };
 

@@ -48,7 +48,7 @@ Result<void> ScratchFile::flush() {
 
 Result<base::MappedFile> ScratchFile::map() {
   if (auto flushed = flush(); !flushed) return tl::unexpected(flushed.error());
-  return base::MappedFile::open("/proc/self/fd/" + std::to_string(descriptor_));
+  return base::MappedFile::map(descriptor_, "a temporary file");
 }
 
 }  // namespace tensorpatch::toolkit

@@ -8,6 +8,7 @@ ln -s "$TENSORPATCH" bin/tensorpatch
 PATH=$PWD/bin:$PATH
 cp "$TESTDATA/quickstart/old.tflite" "$TESTDATA/quickstart/new.tflite" .
 printf 'yes\nno\n' >labels.txt
+printf '\377\377\377\377' >fill.bin
 : >"$out"
 awk '/^```sh$/ { block = ""; inside = 1; next }
      /^```$/ { if (inside && block ~ /tensorpatch [a-z]/) printf "%s", block; inside = 0 }
