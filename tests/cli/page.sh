@@ -64,6 +64,12 @@ const slider = document.querySelector("#layers [role=slider]");
 slider.focus();
 press(slider, "End");
 found.slider = slider.getAttribute("aria-valuenow") === slider.getAttribute("aria-valuemax");
+found.files = all("#files button").length;
+if (found.files > 1) {
+  all("#files button")[1].click();
+  found.other = look();
+  found.other_advice = all("#advice li").map((item) => item.dataset.code);
+}
 document.documentElement.dataset.found = JSON.stringify(found);
 END
 
@@ -198,12 +204,13 @@ ok diff old.tflite old.tflite --html same.html --json
 cp "$out" diff.json
 probe same.html
 expect 'j["advice"] == ["identical"] and j["bars"] == 0'
-head -c 3000 old.tflite >raw1
-head -c 3000 new.tflite | tail -c 2500 >raw2
-ok diff raw1 raw2 --html raw.html --json
-cp "$out" diff.json
-probe raw.html
-expect 'j["begin"]["tiles"] == 1 and j["all"] == 1'
+
+# Several files in one bundle: a button for each; bytes without tensors.
+head -c 3000 old.tflite >raw
+ok pack --component model old.tflite new.tflite --component raw - raw -o both.tpb --details d
+ok inspect both.tpb --details d --html both.html
+probe both.html
+json 'j["files"] == 2 and j["other"] == {"tiles": 1, "rows": 1} and j["other_advice"] == ["no-old"]'
 
 # Screenshots: not blank, light and dark, also narrow.
 shot() {

@@ -201,6 +201,7 @@
     if (!items.length) return nothing("treemap", "The patch holds no bytes of any tensor.");
     const { svg, width, height } = canvas("treemap", kTileHeight,
       "Treemap of " + plural(items.length, "tensor") + " by bytes of the patch");
+    if (items.length > 600) svg.setAttribute("class", "many");
     const colourOf = kColours[byId("colour").value];
     const boxes = squarify(items.map((tensor) => tensor.patch_bytes), { x: 0, y: 0, width, height });
     const tiles = items.map((tensor, i) => {
