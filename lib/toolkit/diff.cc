@@ -3,6 +3,7 @@
 // The patch goes nowhere: its bytes are counted by the encoder. Both files are mapped.
 // SPDX-License-Identifier: Apache-2.0
 #include "toolkit/comparison.h"
+#include "toolkit/old_files.h"
 #include "toolkit/paths.h"
 #include "toolkit/profile_choice.h"
 
@@ -34,7 +35,7 @@ std::string joined_warnings(const model::Model& old_model, const model::Model& n
 }  // namespace
 
 Result<Comparison> diff(const DiffOptions& options) {
-  auto old_file = base::MappedFile::open(options.old_file);
+  auto old_file = open_old_file({options.old_file, options.old_region});
   if (!old_file) return tl::unexpected(old_file.error());
   auto new_file = base::MappedFile::open(options.new_file);
   if (!new_file) return tl::unexpected(new_file.error());

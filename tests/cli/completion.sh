@@ -103,6 +103,7 @@ never 'tensorpatch pack --' --resume
 completes 'tensorpatch sign u.tpb --' --key --signer-cmd --attach
 completes 'tensorpatch pack --profile mcu-' mcu-256k mcu-64k mcu-16k mcu-8k
 never 'tensorpatch pack --profile mcu-' linux
+completes 'tensorpatch diff --profile li' linux
 completes 'tensorpatch pubkey release.key --format ' pem minisign signify hex c
 never 'tensorpatch pubkey release.key --format ' old.tflite
 completes 'tensorpatch pack ol' old.tflite

@@ -31,6 +31,12 @@ says 'the whole update decodes'
 ok inspect u.tpb --pubkey k.pub --old device.img --old-offset 12345 --json
 json 'len(j["components"][0]["operations"]) > 0'
 
+ok diff device.img new.tflite --old-offset 12345 --old-size "$size" --json
+cp "$out" from-image
+ok diff old.tflite new.tflite --json
+sed 's/"old": *"[^"]*"//' "$out" >file
+sed 's/"old": *"[^"]*"//' from-image | cmp - file || fail 'diff sees another old file in the image'
+
 # The fill that follows an old file does not matter, also when it is new already.
 image updated.img 524288 12345 new.tflite 377
 ok apply updated.img u.tpb -o copy --pubkey k.pub --old-offset 12345

@@ -11,6 +11,7 @@ struct Options {
   CLI::App* command = nullptr;
   std::string old_file;
   std::string new_file;
+  OldRegionArguments old_regions;
   std::string html;
   std::string profile = "linux";
   unsigned jobs = 0;
@@ -27,6 +28,9 @@ Result<int> run(const Options& options, Terminal& terminal) {
   toolkit::DiffOptions diff;
   diff.old_file = options.old_file;
   diff.new_file = options.new_file;
+  auto regions = old_regions(options.old_regions, 1);
+  if (!regions) return tl::unexpected(regions.error());
+  diff.old_region = regions->front();
   diff.profile = options.profile;
   diff.jobs = options.jobs;
   diff.progress = terminal.progress();
@@ -58,15 +62,14 @@ void add_diff(CLI::App& app, Action& action) {
   options->command = command;
   command->add_option("old", options->old_file, "The old file")->type_name("OLD")->required();
   command->add_option("new", options->new_file, "The new file")->type_name("NEW")->required();
+  add_old_region_options(command, options->old_regions);
   command
       ->add_option("--html", options->html,
                    "Also write a page with plots, which needs no network and no other file")
       ->type_name("FILE");
-  command
-      ->add_option("--profile", options->profile,
-                   "What the patch may use, as for pack: a name or a file")
+  command->add_option("--profile", options->profile, "What the patch may use, as for pack")
       ->capture_default_str()
-      ->type_name("NAME|FILE");
+      ->type_name(kProfileTypeName);
   command->add_option("--jobs", options->jobs, "Threads; 0: one a processor")->type_name("N");
   add_force(command);
   on_call(command, action, options, run);

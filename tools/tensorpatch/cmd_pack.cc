@@ -155,7 +155,7 @@ void add_options(CLI::App* command, Options& options) {
       ->add_option("--profile", options.profile,
                    "The kind of device, or a file that tells its limits")
       ->capture_default_str()
-      ->type_name("linux|mcu-256k|mcu-64k|mcu-16k|mcu-8k|FILE");
+      ->type_name(kProfileTypeName);
   command
       ->add_option("--memory", options.memory,
                    "Most memory for the device's workspace (bytes, or with K, M, G)")

@@ -64,6 +64,9 @@ void add_switch(CLI::App* command, const std::string& name, const std::string& d
 toolkit::Existing existing_of(const CLI::App* command);
 void add_force(CLI::App* command);
 
+// What --profile takes: the built-in ones, which the shells complete, or a file.
+inline constexpr char kProfileTypeName[] = "linux|mcu-256k|mcu-64k|mcu-16k|mcu-8k|FILE";
+
 using ComponentArguments = std::vector<std::tuple<std::string, std::string, std::string>>;
 void add_components(CLI::App* command, ComponentArguments& components, const std::string& help);
 // As the toolkit wants them; an OLD of "-" is none.

@@ -232,6 +232,7 @@ struct Comparison {
 struct DiffOptions {
   Path old_file;
   Path new_file;
+  FileRegion old_region{};        // as for pack: all of it is the old file
   std::string profile = "linux";  // as for pack: what the patch may use
   unsigned jobs = 0;
   ProgressCallback progress;
