@@ -34,9 +34,9 @@ class Adviser {
   explicit Adviser(const Comparison& comparison) : c_(comparison) {
     for (const TensorFacts& tensor : c_.tensors) {
       if (tensor.role == "other") continue;
-      const bool is_equal_renamed =
-          tensor.state == TensorState::kRenamed && tensor.bound_bytes == uint64_t{0};
-      if (tensor.state != TensorState::kUnchanged && !is_equal_renamed) changed_.push_back(&tensor);
+      if (has_new_content(tensor) || tensor.state == TensorState::kRemoved) {
+        changed_.push_back(&tensor);
+      }
     }
   }
 

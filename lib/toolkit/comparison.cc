@@ -276,18 +276,6 @@ class Comparer {
   Comparison comparison_;
 };
 
-bool has_new_content(const TensorFacts& tensor) {
-  switch (tensor.state) {
-    case TensorState::kUnchanged:
-    case TensorState::kRemoved:
-      return false;
-    case TensorState::kRenamed:
-      return tensor.share_equal != 1.0 || (tensor.old && tensor.old->size != tensor.size);
-    default:
-      return true;
-  }
-}
-
 void count(const TensorFacts& tensor, TensorCounts& counts) {
   if (tensor.state == TensorState::kRemoved) {
     ++counts.removed;
@@ -378,6 +366,18 @@ TensorFacts facts_of(const bundle::TensorDetail& detail) {
 
 std::string_view tensor_state_name(TensorState state) {
   return kStateNames[static_cast<size_t>(state)];
+}
+
+bool has_new_content(const TensorFacts& tensor) {
+  switch (tensor.state) {
+    case TensorState::kUnchanged:
+    case TensorState::kRemoved:
+      return false;
+    case TensorState::kRenamed:
+      return tensor.share_equal != 1.0 || (tensor.old && tensor.old->size != tensor.size);
+    default:
+      return true;
+  }
 }
 
 Comparison compare(const std::vector<delta::ComponentInput>& components, size_t index,

@@ -23,6 +23,9 @@ void add_details(const Comparison& comparison, base::Bytes new_bytes, bundle::De
 Result<std::vector<Comparison>> comparisons_of(const bundle::Details& details,
                                                const std::vector<ComponentFacts>& components);
 
+// Whether new holds something in it that its old tensor does not; not so of removed ones.
+bool has_new_content(const TensorFacts& tensor);
+
 // What the figures advise; comparison.advice is not looked at.
 std::vector<Advice> advise(const Comparison& comparison);
 

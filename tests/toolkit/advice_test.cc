@@ -87,8 +87,11 @@ TEST(Advice, ReExported) {
   Comparison renamed = unchanged();
   renamed.counts.renamed = 1;
   renamed.tensors[1].state = TensorState::kRenamed;
-  renamed.tensors[1].bound_bytes = 0;
   EXPECT_EQ(codes(renamed), "re-exported");
+  renamed.tensors[1].share_equal = 0.0;  // all of it another single value: no bits, yet new
+  renamed.tensors[1].bound_bytes = 0;
+  renamed.counts.changed = 1;
+  EXPECT_EQ(codes(renamed), "part");
   Comparison converted = unchanged();
   converted.old_format = "onnx";
   EXPECT_EQ(codes(converted), "re-exported");

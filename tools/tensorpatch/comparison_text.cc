@@ -124,7 +124,7 @@ std::string row(const std::vector<std::string>& cells) {
 std::string tensor_row(const TensorFacts& tensor) {
   const bool is_removed = tensor.state == TensorState::kRemoved;
   return row({std::string(1, mark_of(tensor)) + " " + shortened(tensor.name, kNameWidth - 2),
-              short_type(tensor.type), is_removed ? "removed" : tensor.method,
+              short_type(tensor.type), is_removed ? "removed" : shortened(tensor.method, 8),
               short_size(is_removed && tensor.old ? tensor.old->size : tensor.size),
               is_removed ? "-" : short_size(tensor.patch_bytes),
               tensor.bound_bytes ? short_size(*tensor.bound_bytes) : "-",
@@ -180,7 +180,7 @@ std::string wrapped(const std::string& text) {
   size_t at = 0;
   while (at < text.size()) {
     const size_t end = std::min(text.find(' ', at), text.size());
-    const std::string word = text.substr(at, end - at);
+    const std::string word = shortened(text.substr(at, end - at), kWidth - 2);
     if (!line.empty() && line.size() + 1 + word.size() > kWidth) {
       out += line + "\n";
       line = "  " + word;
@@ -200,7 +200,7 @@ std::string head_text(const toolkit::Comparison& comparison) {
   if (comparison.old_format != comparison.new_format && !comparison.old_format.empty()) {
     text = comparison.old_format + " to " + text;
   }
-  return wrapped(text);
+  return wrapped(printable(text));
 }
 
 // How the tensors that have no row of their own fared, and what the marks mean.
@@ -290,7 +290,8 @@ std::string comparison_text(const toolkit::Comparison& comparison) {
   }
   text += rest_text(comparison, rows);
   if (!comparison.advice.empty()) text += "\n";
-  for (const toolkit::Advice& advice : comparison.advice) text += wrapped("* " + advice.text);
+  for (const toolkit::Advice& advice : comparison.advice)
+    text += wrapped("* " + printable(advice.text));
   return text;
 }
 
