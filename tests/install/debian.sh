@@ -27,8 +27,8 @@ lintian --fail-on error --no-tag-display-limit "$program" "$development" 2>"$wor
 
 # The machine's packages are what Depends asks for, and none is asked for that is not linked.
 depends=$(dpkg-deb -f "$program" Depends | tr ',' '\n' | sed 's/^ *\([^ ]*\).*/\1/' | sort)
-linked=$(ldd "$build/bin/tensorpatch" | sed -n 's/.*=> \(\/[^ ]*\) .*/\1/p' |
-  xargs -n 1 realpath | xargs dpkg -S 2>/dev/null | sed 's/:.*//' | sort -u)
+linked=$(ldd "$build/bin/tensorpatch" | sed -n 's/.*=> \/.*\(\/[^/ ]*\) .*/*\1/p' |
+  xargs dpkg -S | sed 's/:.*//' | sort -u)
 [ -n "$depends" ] || fail "the package depends on nothing"
 for package in $depends; do
   dpkg-query -W -f '${db:Status-Status}\n' "$package" | grep -qx installed ||
