@@ -1,0 +1,109 @@
+# harness/commands.py: the command line of scripts/bench. A sub-command's module is imported only
+# when it is called.
+# SPDX-License-Identifier: Apache-2.0
+import argparse
+import importlib
+import os
+import pathlib
+import shutil
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def find_tensorpatch():
+    built = ROOT / 'build' / 'release' / 'bin' / 'tensorpatch'
+    found = os.environ.get('TENSORPATCH') or (built.exists() and built)
+    found = found or shutil.which('tensorpatch')
+    return pathlib.Path(found).absolute() if found else None
+
+
+def words(text):
+    return [word for word in text.split(',') if word]
+
+
+def add_program(parser):
+    parser.add_argument('--tensorpatch', type=pathlib.Path, default=find_tensorpatch(),
+                        metavar='PROGRAM', help='else $TENSORPATCH, build/release, or PATH')
+
+
+def add_run(parser):
+    parser.add_argument('pairs', nargs='+', metavar='PAIRS',
+                        help='tables (TSV), or two folders, or two files: old and new')
+    parser.add_argument('-o', '--output', type=pathlib.Path, required=True, metavar='TSV')
+    parser.add_argument('--peers', type=words, metavar='A,B', help='these only, beside tensorpatch')
+    parser.add_argument('--profiles', type=words, default=['linux'], metavar='A,B',
+                        help='of tensorpatch: linux, mcu-64k, ...')
+    parser.add_argument('--faults', type=int, default=8, metavar='N',
+                        help='bits flipped, and cuts, for each pair and peer; 0: none')
+    parser.add_argument('--fault-limit', type=int, default=1 << 20, metavar='BYTES',
+                        help='no faults for larger files (1 MiB)')
+    parser.add_argument('--instructions', action='store_true',
+                        help="count them with callgrind: some 50 times slower")
+    parser.add_argument('--timeout', type=float, default=300, metavar='SECONDS', help='of a step')
+    parser.add_argument('--resume', action='store_true', help='keep the rows that TSV has')
+    add_program(parser)
+
+
+def add_report(parser):
+    parser.add_argument('results', nargs='+', type=pathlib.Path, metavar='TSV', help='from run')
+    parser.add_argument('--html', type=pathlib.Path, help='a page with plots, in one file')
+    parser.add_argument('--markdown', type=pathlib.Path, help='a summary')
+    parser.add_argument('--title', default='Benchmarks')
+
+
+def add_fetch(parser):
+    parser.add_argument('corpora', nargs='*', type=pathlib.Path, metavar='TSV',
+                        default=sorted((ROOT / 'benchmarks' / 'corpus').glob('*.tsv')),
+                        help='else all of benchmarks/corpus')
+    parser.add_argument('-o', '--output', type=pathlib.Path, required=True, metavar='FOLDER',
+                        help='where the files and pairs.tsv go; outside the repository')
+    parser.add_argument('--cache', type=pathlib.Path, metavar='FOLDER',
+                        default=pathlib.Path(os.environ.get('XDG_CACHE_HOME', '~/.cache'))
+                        .expanduser() / 'tensorpatch-bench', help='for downloads')
+
+
+def add_radio(parser):
+    parser.add_argument('results', nargs='*', type=pathlib.Path, metavar='TSV',
+                        help='from run: the updates; else one of the sizes given')
+    parser.add_argument('--patch', type=int, metavar='BYTES')
+    parser.add_argument('--new', type=int, metavar='BYTES')
+
+
+def add_gate(parser):
+    parser.add_argument('--update', action='store_true', help='write the table anew')
+    add_program(parser)
+
+
+def add_device(parser):
+    parser.add_argument('--output', type=pathlib.Path, metavar='MD',
+                        help='else standard output')
+    add_program(parser)
+
+
+def add_train(parser):
+    parser.add_argument('-o', '--output', type=pathlib.Path, required=True, metavar='FOLDER')
+    parser.add_argument('--only', type=words, metavar='A,B', help='these models')
+    parser.add_argument('--seed', type=int, default=1)
+
+
+COMMANDS = {
+    'run': ('run', add_run, 'measure tensorpatch and its peers on pairs of files'),
+    'report': ('report', add_report, 'a summary and a page of what run measured'),
+    'fetch': ('corpus', add_fetch, 'public model pairs, by package and digest'),
+    'train': ('train', add_train, 'train small models and the updates that people make'),
+    'device': ('device', add_device, 'the applier on microcontrollers, in QEMU'),
+    'radio': ('radio', add_radio, 'time on air and energy of updates'),
+    'gate': ('gate', add_gate, 'patch sizes of testdata against a checked-in table'),
+}
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(prog='bench', description='Benchmarks of tensorpatch.')
+    commands = parser.add_subparsers(dest='command', required=True)
+    for name, (_, add, text) in COMMANDS.items():
+        add(commands.add_parser(name, help=text, description=text))
+    options = parser.parse_args(arguments)
+    if 'tensorpatch' in options and not (options.tensorpatch and options.tensorpatch.exists()):
+        parser.error('no tensorpatch found: build it, or name it with --tensorpatch')
+    module = importlib.import_module(f'harness.{COMMANDS[options.command][0]}')
+    return module.run(options)
