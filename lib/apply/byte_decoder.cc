@@ -11,12 +11,23 @@ bool begin_bytes(PatchDecoder* d) {
   const PatchLimits& limits = d->job.limits;
   if (limits.byte_cells_log2 == 0) return false;
   if (d->bytes_ready == 0) {
-    byte_state_reset(*d->byte_state);
+    byte_state_reset(*d->byte_state, limits.byte_cells_log2);
     for (uint32_t i = 0; i < 1u << limits.byte_cells_log2; ++i) d->byte_cells[i] = kCellStart;
     if (limits.match_log2 != 0) memset(d->matches, 0, sizeof(uint32_t) << limits.match_log2);
     d->bytes_ready = 1;
   }
+  // What is read of old without a pointer into it is the component's own.
+  if (d->operation.intra != 0) d->operation.old = {0, d->job.component};
   byte_state_begin(*d->byte_state, d->operation.old.offset);
+  const uint64_t old_size = d->job.old_sizes[d->operation.old.component];
+  d->learn_left = d->operation.learn_size;
+  if (d->learn_left != 0) {
+    d->byte_state->learnt = d->operation.learn_offset;
+    if (d->learn_left > kMaxLearnSize || d->operation.learn_offset > old_size ||
+        d->learn_left > old_size - d->operation.learn_offset) {
+      return false;
+    }
+  }
   return true;
 }
 
@@ -50,12 +61,18 @@ class OldWindow {
   uint64_t size_;
 };
 
-template <class Old>
-Step run(PatchDecoder* d, Old& old) {
+Step step_bytes(PatchDecoder* d) {
+  OldWindow old(d);
   const ByteModel<RangeDecoder>::Tables tables = {d->byte_cells, d->job.limits.byte_cells_log2,
                                                   d->matches, d->job.limits.match_log2};
   ByteModel<RangeDecoder> model(d->range, *d->byte_state, tables);
-  const ByteShape shape = {d->operation.width_log2, d->operation.row_bytes};
+  const ByteShape shape = {d->operation.width_log2, d->operation.intra, d->operation.row_bytes};
+  for (; d->learn_left != 0; --d->learn_left) {
+    if (d->budget == 0) return Step::kOutput;
+    --d->budget;
+    model.learn(shape, old, d->operation.learn_offset + d->operation.learn_size - d->learn_left);
+    if (d->status != TENSORPATCH_OK) return Step::kFailed;
+  }
   while (d->operation_left != 0) {
     if (decoder_output_room(d) == 0) return Step::kOutput;
     if (!decoder_can_step(d)) return Step::kInput;
@@ -64,18 +81,8 @@ Step run(PatchDecoder* d, Old& old) {
     if (d->status != TENSORPATCH_OK) return Step::kFailed;
     decoder_advance(d, 1);
   }
+  if (d->operation.intra == 0) d->operations->old.offset = d->byte_state->old_at;
   return Step::kDone;
-}
-
-Step step_bytes(PatchDecoder* d) {
-  if (d->operation.intra != 0) {
-    NoOld none;
-    return run(d, none);
-  }
-  OldWindow window(d);
-  const Step step = run(d, window);
-  if (step == Step::kDone) d->operations->old.offset = d->byte_state->old_at;
-  return step;
 }
 
 }  // namespace

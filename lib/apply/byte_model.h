@@ -2,22 +2,30 @@
 // fits.
 //
 // With old, each byte is first compared with the one that a pointer into old expects; a flag in
-// context of how well the pointer did says whether they are equal. After a mismatch the pointer
-// looks for the last four bytes of new within kResyncReach bytes of its place in old, so that it
-// survives small insertions and deletions without a new operation. Bytes that differ, and all bytes
-// without old, are literals:
+// context of how well the pointer did says whether they are equal. A pointer that lost its way
+// first tries what was right the last time (so many bytes of new for so many of old), then looks
+// for the last four bytes of new within kResyncReach bytes of its place, then in what was learnt of
+// old: so it survives insertions, deletions and moves without a new operation. Bytes that differ,
+// and all bytes without old, are literals:
 //
-// Context mixing of the bytes before: orders 0, 1, 2 and 4, the byte one row before, and a match
-// model that follows the last place where the same four bytes stood. `width` and `stride` make the
-// contexts aware of arrays: width is the size of an element, stride the distance of a row. Cells
-// live in one table indexed by hash, without checks: a collision costs size, never correctness.
+// Context mixing of the bytes before (orders 0, 1, 2 and 4; in large tables 3 and 6 too), the byte
+// of old, the byte one row before, and a match model that follows the last place where the same
+// four bytes stood. `width` and `stride` make the contexts aware of arrays: width is the size of an
+// element, stride the distance of a row. Two sets of weights are added up, one chosen by what is
+// known of the contexts, one by the place in the element. Cells live in one table indexed by hash,
+// with four bits that tell contexts apart; a collision costs size, never correctness.
+//
+// An operation may first *learn* a stretch of old: the model is trained on it as if it stood in new
+// before, and the match model finds places in it.
 //
 // With fewer than 2^10 cells only orders 0 and 1 are mixed, and without a match table no match
 // model.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "entropy_model.h"
 
@@ -35,47 +43,84 @@ struct History {
     return distance <= position && distance <= reach ? bytes[(position - distance) & mask]
                                                      : uint8_t{0};
   }
+  // The byte `before` bytes before the one at `distance`, which must be in reach.
+  int followed(uint32_t distance, uint32_t before) const {
+    return distance > reach ? -1 : back(distance + before);
+  }
 };
 
 struct ByteShape {
   uint8_t width_log2;  // 0..3
+  uint8_t intra;       // 1: no pointer into old
   uint32_t stride;     // 0: the element before
 };
 
-inline constexpr unsigned kByteInputs = 6;
-inline constexpr unsigned kMatchCells = 32;
-inline constexpr unsigned kSameCells = 64;
-inline constexpr uint32_t kResyncReach = 64;     // farthest that a pointer into old moves at once
-inline constexpr uint32_t kResyncLength = 4;     // equal bytes that it needs
-inline constexpr uint32_t kResyncPatience = 32;  // bytes after a mismatch in which it looks
+inline constexpr unsigned kMixedCells = 10;   // log2: fewer cells use two contexts and little state
+inline constexpr unsigned kStrongCells = 14;  // log2: from here on, eight contexts
+inline constexpr unsigned kByteInputs = 9;
+inline constexpr uint32_t kByteLimit = 60;        // counts of a cell stop here
+inline constexpr uint32_t kCheckMask = 15u << 6;  // of a hashed cell: bits of its context's hash
+inline constexpr unsigned kRuns = 18;             // contexts of how well the pointer did,
+inline constexpr unsigned kTrusts = 5;            // and of what it is doing
+inline constexpr uint32_t kResyncReach = 64;      // farthest that a pointer moves at once by itself
+inline constexpr uint32_t kResyncLength = 4;      // equal bytes that it needs
+inline constexpr uint32_t kJumpLength = 6;        // equal bytes for a jump to what was learnt
+inline constexpr uint32_t kResyncPatience = 32;   // bytes after a mismatch in which it looks
+inline constexpr uint32_t kMaxLearnSize = 1u << 30;
+inline constexpr uint32_t kLearnt = 1u << 31;  // of a place in the match table: in learnt old
+inline constexpr MixWeight kByteWeight = 20000;
 
-// What a literal run uses for old: nothing.
-struct NoOld {
-  int at(uint64_t /*offset*/) { return -1; }
+// What only tables of 2^kMixedCells cells and more use.
+struct ByteMixer {
+  MixWeight known[19][kByteInputs];  // by what is known of the contexts
+  MixWeight phase[32][kByteInputs];  // added: by the place in the element
+  MixWeight same_run[4][4];          // the same for the flag
+  MixWeight same_other[11][4];
+  Cell match[32];
+  Cell other[11 * 4];
 };
 
 struct ByteState {
-  alignas(8) uint64_t old_at;  // pointer into old
-  uint32_t old_run;            // equal bytes since the last mismatch
-  uint32_t old_search;         // bytes for which the pointer still looks for a better place
-  uint32_t match_at;           // position that the match model follows, 0 when none
-  uint32_t match_length;       // bytes matched so far
-  MixWeight weights[16][kByteInputs];
-  Cell match_cells[kMatchCells];
-  Cell same_cells[kSameCells];
+  alignas(8) uint64_t old_at;       // pointer into old
+  uint64_t anchor_old;              // where it was when it lost its way
+  uint64_t learnt;                  // offset in old of the stretch that was learnt last
+  uint32_t anchor;                  // position in new when the pointer lost its way
+  uint32_t anchor_gap;              // from the time before
+  uint32_t shift_new;               // when it was found again: bytes of new that stood
+  uint32_t shift_old;               // for so many of old
+  uint32_t guessed;                 // 1: the pointer was moved and is not confirmed yet
+  uint32_t old_run;                 // equal bytes since the last mismatch
+  uint32_t old_search;              // bytes for which the pointer still looks for a better place
+  uint32_t match_at;                // place that the match model follows, 0 when none
+  uint32_t match_length;            // bytes matched so far
+  uint32_t learning;                // 1: nothing is coded
+  Cell forgotten[kByteInputs - 1];  // see ByteModel::cell; here to spare the stack
+  Cell same[kRuns * kTrusts];
+  MixWeight small[2][2];
+  ByteMixer mixer;  // absent in small tables
 };
 
-inline void byte_state_reset(ByteState& state) {
-  state.old_at = 0;
-  state.old_run = 0;
-  state.old_search = 0;
-  state.match_at = 0;
-  state.match_length = 0;
-  for (auto& set : state.weights) {
-    for (MixWeight& weight : set) weight = mix_start(3);
+inline uint32_t byte_state_size(unsigned cells_log2) {
+  return static_cast<uint32_t>(cells_log2 < kMixedCells ? offsetof(ByteState, mixer)
+                                                        : sizeof(ByteState));
+}
+
+inline void byte_state_reset(ByteState& state, unsigned cells_log2) {
+  memset(&state, 0, byte_state_size(cells_log2));
+  // The longer the run, the likelier it goes on.
+  for (uint32_t i = 0; i < kRuns * kTrusts; ++i) {
+    state.same[i] = ((1u << 22) - (1u << 21) / (1 + i / kTrusts)) << 10 | 4;
   }
-  for (Cell& cell : state.match_cells) cell = kCellStart;
-  for (Cell& cell : state.same_cells) cell = kCellStart;
+  state.small[0][0] = state.small[0][1] = kByteWeight;
+  if (cells_log2 < kMixedCells) return;
+  for (auto& set : state.mixer.known) {
+    for (MixWeight& weight : set) weight = kByteWeight;
+  }
+  for (auto& set : state.mixer.same_run) {
+    for (MixWeight& weight : set) weight = kByteWeight;
+  }
+  for (Cell& cell : state.mixer.match) cell = kCellStart;
+  for (Cell& cell : state.mixer.other) cell = kCellStart;
 }
 
 // Begins the bytes of an operation.
@@ -84,6 +129,7 @@ inline void byte_state_begin(ByteState& state, uint64_t old_offset) {
   state.old_at = old_offset;
   state.old_run = 0;
   state.old_search = 0;
+  state.guessed = 0;
 }
 
 template <class Coder>
@@ -101,20 +147,31 @@ class ByteModel {
 
   template <class Old>
   uint8_t code_byte(const History& history, const ByteShape& shape, Old& old, uint8_t value) {
-    const int expected = old.at(s_.old_at);
+    const int expected = shape.intra != 0 ? -1 : old.at(s_.old_at);
     if (expected < 0) {
       ++s_.old_at;
-      return code_literal(history, shape, expected, value);
+      return code_literal(history, history.position, shape, old, expected, value);
     }
-    const unsigned same = code_same(history, shape, static_cast<uint32_t>(expected),
+    const int other = s_.old_search != 0 ? find_match(history, history.position, old) : -1;
+    const unsigned same = code_same(history, shape, static_cast<uint32_t>(expected), other,
                                     static_cast<unsigned>(expected) == value);
     ++s_.old_at;
     uint8_t coded = static_cast<uint8_t>(expected);
     if (same != 0) {
       ++s_.old_run;
-      s_.match_length = 0;
+      if (s_.old_search != 0) {
+        note_match(history, history.position, coded, other);
+      } else {
+        s_.match_length = 0;
+      }
     } else {
-      coded = code_literal(history, shape, expected, value);
+      if (s_.old_search == 0 || s_.old_run >= kResyncLength - 1) {
+        s_.anchor_gap = history.position - s_.anchor;
+        s_.anchor = history.position;
+        s_.anchor_old = s_.old_at - 1;
+        s_.guessed = 0;
+      }
+      coded = code_literal(history, history.position, shape, old, expected, value);
       s_.old_run = 0;
       s_.old_search = kResyncPatience;
     }
@@ -122,24 +179,110 @@ class ByteModel {
     return coded;
   }
 
+  // Learns the byte at old's `offset` as if it were a literal of new.
+  template <class Old>
+  void learn(const ByteShape& shape, Old& old, uint64_t offset) {
+    s_.learning = 1;
+    const LearntPast<Old> past{old, offset, static_cast<uint32_t>(offset - s_.learnt)};
+    const int value = old.at(offset);
+    code_literal(past, static_cast<uint32_t>(offset - s_.learnt) | kLearnt, shape, old, -1,
+                 static_cast<uint8_t>(value));
+    s_.learning = 0;
+  }
+
  private:
-  uint8_t code_literal(const History& history, const ByteShape& shape, int old, uint8_t value) {
+  template <class Old>
+  struct LearntPast {
+    Old& old;
+    uint64_t offset;
+    uint32_t position;
+    uint8_t back(uint32_t distance) const {
+      return distance <= offset ? static_cast<uint8_t>(old.at(offset - distance)) : uint8_t{0};
+    }
+    int followed(uint32_t /*distance*/, uint32_t /*before*/) const {
+      return -1;
+    }  // new is not here
+  };
+
+  // `place`: what the match table holds for this byte.
+  template <class Past, class Old>
+  uint8_t code_literal(const Past& history, uint32_t place, const ByteShape& shape, Old& old_file,
+                       int old, uint8_t value) {
     uint32_t slots[kByteInputs];
-    make_slots(history, shape, old, slots);
-    const int expected = find_match(history);
-    const unsigned set = expected >= 0 ? weight_set() : old >= 0 ? 10 : 0;
+    const unsigned count = make_slots(history, shape, old, slots);
+    const int expected = find_match(history, place, old_file);
+    const uint32_t phase = history.position & ((1u << shape.width_log2) - 1);
     uint32_t node = 1;
-    int still = expected;
+    int still = t_.cells_log2 < kMixedCells ? -1 : expected;
     for (unsigned i = 8; i-- > 0;) {
       const unsigned bit = value >> i & 1;
-      const unsigned coded = t_.cells_log2 < 10 ? code_small(slots, node, bit)
-                                                : code_full(slots, node, still, i, set, bit);
-      if (still >= 0 && (static_cast<unsigned>(still) >> i & 1) != coded) still = -1;
+      Cell* mixed[kByteInputs];
+      unsigned seen = 0;  // contexts of order 2 and more that are not new
+      for (unsigned k = 0; k < count; ++k) {
+        mixed[k] = &cell(slots[k], node, k);
+        if (k >= 2 && k < 6 && (*mixed[k] & 63) != 0) ++seen;
+      }
+      unsigned coded;
+      if (still >= 0) {
+        const unsigned predicted = static_cast<unsigned>(still) >> i & 1;
+        const unsigned length = s_.match_length < 15 ? s_.match_length : 15;
+        mixed[count] = &s_.mixer.match[length * 2 + predicted];
+        const unsigned set = s_.match_length < 32 ? s_.match_length / 4 : 8;
+        coded =
+            mix({mixed, count + 1}, s_.mixer.known[set], s_.mixer.phase[phase % 4 * 8 + i], bit);
+        if (predicted != coded) still = -1;
+      } else if (t_.cells_log2 < kMixedCells) {
+        coded = mix({mixed, count}, s_.small[0], s_.small[1], bit);
+      } else {
+        const unsigned set = 9 + (old >= 0 ? 5 : 0) + seen;
+        coded = mix({mixed, count}, s_.mixer.known[set], s_.mixer.phase[phase % 4 * 8 + i], bit);
+      }
       node = node << 1 | coded;
     }
     const auto coded = static_cast<uint8_t>(node);
-    note_match(history, coded, expected);
+    note_match(history, place, coded, expected);
     return coded;
+  }
+
+  // As cell_update, with a count of six bits and the check above it kept. The error is rounded
+  // towards 0: at these rates the probability would leave its range otherwise.
+  static void update(Cell& cell, unsigned bit) {
+    const uint32_t n = cell & 63;
+    const auto p = static_cast<int32_t>(cell >> 10);
+    const int32_t error = (bit != 0 ? 0x3FFFFF : 0) - p;
+    const int32_t moved = p + (((error / 128) * entropy_tables::kRates.of_count[n]) >> 9);
+    cell = static_cast<uint32_t>(moved) << 10 | (cell & kCheckMask) | (n < kByteLimit ? n + 1 : n);
+  }
+
+  struct Inputs {
+    Cell* const* cells;
+    unsigned count;
+  };
+
+  // Codes a bit with the mixed prediction of the cells; both sets of weights are added up.
+  unsigned mix(const Inputs& inputs, MixWeight* known, MixWeight* phase, unsigned bit) {
+    int32_t x[kByteInputs];
+    int32_t sum = 0;
+    for (unsigned i = 0; i < inputs.count; ++i) {
+      x[i] = stretch(cell_probability(*inputs.cells[i]));
+      sum += (x[i] * ((known[i] + phase[i]) >> 2)) >> 8;
+    }
+    const uint32_t p = squash(sum >> 6);
+    if (s_.learning == 0) bit = coder_.code(p, bit);
+    const int32_t error = static_cast<int32_t>(bit != 0 ? 65536 - p : 0 - p) >> 2;
+    for (unsigned i = 0; i < inputs.count; ++i) {
+      const int32_t step = (x[i] * error + (1 << 13)) >> 14;
+      move_weight(known[i], step);
+      move_weight(phase[i], step);
+      update(*inputs.cells[i], bit);
+    }
+    return bit;
+  }
+
+  static void move_weight(MixWeight& weight, int32_t step) {
+    constexpr int32_t kMaxWeight = 7 << 15;
+    const MixWeight moved = weight + step;
+    weight = moved > kMaxWeight ? kMaxWeight : moved < -kMaxWeight ? -kMaxWeight : moved;
   }
 
   static uint32_t mix_hash(uint32_t a, uint32_t b) {
@@ -148,118 +291,193 @@ class ByteModel {
     return h * 0x2C1B3C6Du;
   }
 
-  // Whether the byte is the expected one of old.
-  unsigned code_same(const History& history, const ByteShape& shape, uint32_t expected,
+  // Whether the byte is the expected one of old; `other`: what the match model expects, or -1.
+  unsigned code_same(const History& history, const ByteShape& shape, uint32_t expected, int other,
                      unsigned same) {
     const uint32_t run = s_.old_run < 16 ? s_.old_run : s_.old_run < 32 ? 16 : 17;
-    Cell& direct = s_.same_cells[run * 3 + (s_.old_search == 0 ? 0 : s_.old_search > 24 ? 2 : 1)];
-    if (t_.cells_log2 < 10) return code_bit(coder_, direct, same);
+    const uint32_t trust = trust_of(history);
+    Cell& direct = s_.same[run * kTrusts + trust];
+    if (t_.cells_log2 < kMixedCells) return code_bit(coder_, direct, same);
     const uint32_t phase = history.position & ((1u << shape.width_log2) - 1);
     const uint32_t near = run < 3 ? run : 3;
-    Cell* const mixed[3] = {&direct, &cell(mix_hash(expected << 8 | history.back(1), 5 + near), 0),
-                            &cell(mix_hash(phase << 8 | expected, 9 + near), 0)};
-    return code_mixed(coder_, mixed, s_.weights[12 + near], same);
+    const uint32_t salt = near + 16 * trust;
+    const uint32_t length = s_.match_length < 16 ? s_.match_length / 4 : 4;
+    const uint32_t agrees =
+        other < 0 ? 0 : 2 * length + (static_cast<uint32_t>(other) == expected ? 1 : 2);
+    Cell* const mixed[4] = {
+        &direct, &cell(mix_hash(expected << 8 | history.back(1), 5 + salt), 0, 0),
+        &cell(mix_hash(phase << 8 | expected, 9 + salt), 0, 1), &s_.mixer.other[agrees * 4 + near]};
+    return mix({mixed, 4}, s_.mixer.same_run[near], s_.mixer.same_other[agrees], same);
   }
 
-  // Looks for the last bytes of new, `coded` the newest, around the pointer in old; nearest first.
+  // What the pointer is doing.
+  uint32_t trust_of(const History& history) const {
+    if (s_.old_search == 0) return 0;
+    if (s_.guessed != 0) return 1;
+    if (history.position - s_.anchor < s_.shift_new) return 2;
+    return s_.old_search > 24 ? 3 : 4;
+  }
+
+  // After a byte, `coded`: a pointer that lost its way looks for a better place.
   template <class Old>
   void resync(const History& history, Old& old, uint8_t coded) {
     --s_.old_search;
-    const uint8_t last[kResyncLength] = {coded, history.back(1), history.back(2), history.back(3)};
-    const auto fits = [&](uint64_t at) {
-      for (uint32_t i = 0; i < kResyncLength; ++i) {
-        if (at < i + 1 || old.at(at - i - 1) != last[i]) return false;
-      }
-      return true;
-    };
-    if (s_.old_run >= kResyncLength) {
-      s_.old_search = 0;
-      return;
-    }
-    if (fits(s_.old_at)) return;
+    if (s_.old_run >= kResyncLength) s_.old_search = 0;
+    if (s_.old_run != 0 || shift_again(history, old, coded)) return;
+    const Recent recent{history, coded};
+    if (fits(recent, old, s_.old_at, kResyncLength)) return;
     for (uint32_t distance = 1; distance <= kResyncReach; ++distance) {
-      const bool ahead = fits(s_.old_at + distance);
-      if (!ahead && (s_.old_at < distance || !fits(s_.old_at - distance))) continue;
+      const bool ahead = fits(recent, old, s_.old_at + distance, kResyncLength);
+      if (!ahead &&
+          (s_.old_at < distance || !fits(recent, old, s_.old_at - distance, kResyncLength))) {
+        continue;
+      }
       s_.old_at = ahead ? s_.old_at + distance : s_.old_at - distance;
-      s_.old_run = 0;
+      note_shift(history, old);
       return;
     }
+    if (t_.matches_log2 == 0) return;
+    const uint32_t place = t_.matches[match_key(recent)];
+    if ((place & kLearnt) == 0) return;
+    const uint64_t far = s_.learnt + (place & ~kLearnt);
+    if (!fits(recent, old, far, kJumpLength)) return;
+    s_.old_at = far;
+    s_.guessed = 1;
   }
 
-  void make_slots(const History& history, const ByteShape& shape, int old, uint32_t* slots) const {
+  // The bytes of new up to `coded`, which is not in the history yet.
+  struct Recent {
+    const History& history;
+    uint8_t coded;
+    uint8_t back(uint32_t distance) const {
+      return distance == 1 ? coded : history.back(distance - 1);
+    }
+  };
+
+  // Whether `count` bytes of old before the offset are the last of new.
+  template <class Old>
+  static bool fits(const Recent& recent, Old& old, uint64_t offset, uint32_t count) {
+    for (uint32_t i = 1; i <= count; ++i) {
+      if (offset < i || old.at(offset - i) != recent.back(i)) return false;
+    }
+    return true;
+  }
+
+  // Tries the last shift, once for each time that the pointer lost its way.
+  template <class Old>
+  bool shift_again(const History& history, Old& old, uint8_t coded) {
+    if (s_.guessed != 0) return false;
+    const uint64_t behind = s_.anchor_old + s_.shift_old;
+    const bool only_deleted = s_.shift_new == 0;
+    if (history.position + 1 - s_.anchor != (only_deleted ? 1 : s_.shift_new)) return false;
+    if (only_deleted && (s_.shift_old == 0 || old.at(behind) != coded)) return false;
+    s_.old_at = behind + (only_deleted ? 1 : 0);
+    s_.guessed = 1;
+    return true;
+  }
+
+  // The pointer was found again: how many bytes of new since the anchor stood for how many of old?
+  // What is equal right before the place is not among them.
+  template <class Old>
+  void note_shift(const History& history, Old& old) {
+    const uint32_t since = history.position + 1 - s_.anchor;
+    uint32_t equal = kResyncLength;
+    while (equal < since && s_.old_at > s_.anchor_old + equal &&
+           old.at(s_.old_at - equal - 1) == history.back(equal)) {
+      ++equal;
+    }
+    if (s_.old_at < s_.anchor_old + equal || equal > since) return;
+    s_.shift_new = since - equal;
+    s_.shift_old = static_cast<uint32_t>(s_.old_at - s_.anchor_old) - equal;
+  }
+
+  template <class Past>
+  unsigned make_slots(const Past& history, const ByteShape& shape, int old, uint32_t* slots) const {
     const uint32_t phase = history.position & ((1u << shape.width_log2) - 1);
     const uint32_t b1 = history.back(1), b2 = history.back(2);
     const uint32_t b3 = history.back(3), b4 = history.back(4);
     const uint32_t row = shape.stride != 0 ? shape.stride : 1u << shape.width_log2;
     const uint32_t above = history.back(row);
     const uint32_t order2 = b1 | b2 << 8;
+    const uint32_t order4 = order2 | b3 << 16 | b4 << 24;
     slots[0] = mix_hash(phase, 0);
     slots[1] = mix_hash(phase << 8 | b1, 1);
+    if (t_.cells_log2 < kMixedCells) return 2;
     // In arrays: all of the element so far.
     slots[2] = mix_hash(phase == 3 ? order2 | b3 << 16 : order2, 2 | phase << 4);
-    slots[3] = mix_hash(order2 | b3 << 16 | b4 << 24, 3);
+    slots[3] = mix_hash(order4, 3);
     slots[4] = old >= 0 ? mix_hash(static_cast<uint32_t>(old) << 8 | phase, 13)
                         : mix_hash(phase << 16 | above << 8 | (phase != 0 ? b1 : above), 4);
-    slots[5] = 0;
-  }
-
-  Cell& cell(uint32_t slot, uint32_t node) {
-    // Two nodes of one byte never share a cell by accident of small steps: the node is spread.
-    return t_.cells[(slot + node * 0x3D4D51CBu) >> (32 - t_.cells_log2)];
-  }
-
-  unsigned code_small(const uint32_t* slots, uint32_t node, unsigned bit) {
-    Cell* const mixed[2] = {&cell(slots[0], node), &cell(slots[1], node)};
-    return code_mixed(coder_, mixed, s_.weights[0], bit);
-  }
-
-  unsigned code_full(const uint32_t* slots, uint32_t node, int expected, unsigned i, unsigned set,
-                     unsigned bit) {
-    if (expected < 0) {
-      Cell* const mixed[5] = {&cell(slots[0], node), &cell(slots[1], node), &cell(slots[2], node),
-                              &cell(slots[3], node), &cell(slots[4], node)};
-      return code_mixed(coder_, mixed, s_.weights[set == 10 ? 10 : 0], bit);
+    if (t_.cells_log2 < kStrongCells || shape.width_log2 > 1) return 5;
+    slots[5] = mix_hash(order4 << 8, 5);
+    slots[6] = mix_hash(order4, mix_hash(history.back(5) | history.back(6) << 8, 6));
+    slots[7] = mix_hash(b2 | b3 << 8, 7);
+    if (s_.old_search != 0 && old >= 0 && s_.anchor_gap != 0) {
+      const uint32_t since = history.position - s_.anchor;
+      slots[7] =
+          mix_hash(history.back(s_.anchor_gap) | b1 << 8, 8 | (since < 15 ? since : 15) << 4);
     }
-    const unsigned predicted = static_cast<unsigned>(expected) >> i & 1;
-    const unsigned length = s_.match_length < 15 ? s_.match_length : 15;
-    Cell* const mixed[6] = {&cell(slots[0], node), &cell(slots[1], node),
-                            &cell(slots[2], node), &cell(slots[3], node),
-                            &cell(slots[4], node), &s_.match_cells[length * 2 + predicted]};
-    return code_mixed(coder_, mixed, s_.weights[set], bit);
+    return 8;
+  }
+
+  // Small tables share their cells. In others, one of another context gives way when it was used
+  // once at most; otherwise it ages, and
+  // `input` works with a cell that is forgotten at once.
+  Cell& cell(uint32_t slot, uint32_t node, unsigned input) {
+    // Two nodes of one byte never share a cell by accident of small steps: the node is spread.
+    const uint32_t h = slot + node * 0x3D4D51CBu;
+    Cell& found = t_.cells[h >> (32 - t_.cells_log2)];
+    const uint32_t check = (h ^ (slot << 5)) & kCheckMask;
+    if constexpr (requires { coder_.touch(&found); }) coder_.touch(&found);
+    if ((found & kCheckMask) == check || t_.cells_log2 < kMixedCells) return found;
+    if ((found & 63) <= 1) {
+      found = kCellStart | check;
+      return found;
+    }
+    found -= 1;
+    s_.forgotten[input] = kCellStart;
+    return s_.forgotten[input];
   }
 
   // The byte that the match model expects next, or -1.
-  int find_match(const History& history) {
-    if (t_.matches_log2 == 0 || history.position < 4) return -1;
+  template <class Past, class Old>
+  int find_match(const Past& history, uint32_t place, Old& old) {
+    if (t_.matches_log2 == 0 || place < 4) return -1;
     if (s_.match_length == 0) {
       s_.match_at = t_.matches[match_key(history)];
       if (s_.match_at == 0) return -1;
       uint32_t length = 0;  // how much really is the same
-      while (length < 16 && history.back(length + 1) ==
-                                history.back(history.position - s_.match_at + length + 1)) {
+      while (length < 16 && history.back(length + 1) == matched_byte(history, old, length + 1)) {
         ++length;
       }
       if (length < 3) return -1;
       s_.match_length = length;
     }
-    const uint32_t distance = history.position - s_.match_at;
-    if (distance > history.reach) {
-      s_.match_length = 0;
-      return -1;
+    const int byte = matched_byte(history, old, 0);
+    if (byte < 0) s_.match_length = 0;
+    return byte;
+  }
+
+  // The byte `before` bytes before the place that is followed.
+  template <class Past, class Old>
+  int matched_byte(const Past& past, Old& old, uint32_t before) const {
+    if ((s_.match_at & kLearnt) != 0) {
+      return old.at(s_.learnt + (s_.match_at & ~kLearnt) - before);
     }
-    return history.back(distance);
+    return past.followed(past.position - s_.match_at, before);
   }
 
-  unsigned weight_set() const { return 1 + (s_.match_length < 32 ? s_.match_length / 4 : 8); }
-
-  uint32_t match_key(const History& history) const {
-    const uint32_t last = history.back(1) | static_cast<uint32_t>(history.back(2)) << 8 |
-                          static_cast<uint32_t>(history.back(3)) << 16 |
-                          static_cast<uint32_t>(history.back(4)) << 24;
-    return (last * 0x9E3779B1u) >> (32 - t_.matches_log2);
+  // Of the last four bytes.
+  template <class Past>
+  uint32_t match_key(const Past& past) const {
+    const uint32_t word = past.back(1) | static_cast<uint32_t>(past.back(2)) << 8 |
+                          static_cast<uint32_t>(past.back(3)) << 16 |
+                          static_cast<uint32_t>(past.back(4)) << 24;
+    return (word * 0x9E3779B1u) >> (32 - t_.matches_log2);
   }
 
-  void note_match(const History& history, uint8_t coded, int expected) {
+  template <class Past>
+  void note_match(const Past& history, uint32_t place, uint8_t coded, int expected) {
     if (t_.matches_log2 == 0) return;
     if (expected >= 0 && static_cast<unsigned>(expected) == coded) {
       ++s_.match_length;
@@ -267,7 +485,10 @@ class ByteModel {
     } else {
       s_.match_length = 0;
     }
-    if (history.position >= 4) t_.matches[match_key(history)] = history.position;
+    if (place < 4) return;
+    uint32_t& entry = t_.matches[match_key(history)];
+    if constexpr (requires { coder_.touch(&entry); }) coder_.touch(&entry);
+    entry = place;
   }
 
   Coder& coder_;

@@ -36,6 +36,8 @@ struct Operation {
   uint32_t row_bytes = 0;  // intra: distance of the value above; bytes: stride. 0: none
   // Bytes.
   uint8_t width_log2 = 0;
+  uint32_t learn_size = 0;  // bytes of old that the model learns first
+  alignas(8) uint64_t learn_offset = 0;
 };
 
 inline bool operation_reads_old(const Operation& operation) {
@@ -54,6 +56,7 @@ struct OperationCells {
   Cell kind[3 * 4];
   Cell place[3 * 4];
   Cell place_negative[1];
+  Cell place_again[1];
   Cell component[8];
   Cell type[8];
   Cell slot[16];
@@ -64,6 +67,7 @@ struct OperationCells {
   Cell values_intra[1];
   Cell bytes_differ[1];
   Cell bytes_intra[1];
+  Cell bytes_learn[1];
   NumberModel copy_size;
   NumberModel coded_size;
   NumberModel place_distance;
@@ -72,8 +76,9 @@ struct OperationCells {
 struct OperationModel {
   OperationCells cells;
   // What the next operation is predicted from.
-  OldPlace old;             // behind the last operation that read old
-  alignas(8) uint64_t gap;  // bytes of new written since then without reading old
+  OldPlace old;              // behind the last operation that read old
+  alignas(8) uint64_t step;  // from the expected place, modulo 2^64, of the last that was near
+  alignas(8) uint64_t gap;   // bytes of new written since then without reading old
   Operation last_values;
   Operation last_bytes;
   uint32_t last_kind;
@@ -85,6 +90,7 @@ inline void operation_model_reset(OperationModel& model, const OldPlace& old) {
   for (unsigned i = 0; i < sizeof(OperationCells) / sizeof(Cell); ++i) cells[i] = kCellStart;
   model.old = old;
   model.gap = 0;
+  model.step = 0;
   model.last_values = {};
   model.last_bytes = {};
   model.last_kind = 0;
@@ -173,7 +179,8 @@ class OperationCoder {
   void bytes(const Operation& operation, Operation& coded) {
     const Operation& last = m_.last_bytes;
     const unsigned differs = operation.width_log2 != last.width_log2 ||
-                             operation.intra != last.intra || operation.row_bytes != last.row_bytes;
+                             operation.intra != last.intra ||
+                             operation.row_bytes != last.row_bytes || operation.learn_size != 0;
     if (code_bit(coder_, m_.cells.bytes_differ[0], differs) == 0) {
       coded.width_log2 = last.width_log2;
       coded.intra = last.intra;
@@ -184,6 +191,10 @@ class OperationCoder {
     coded.width_log2 =
         static_cast<uint8_t>(code_tree(coder_, m_.cells.width, 2, operation.width_log2));
     coded.row_bytes = row_bytes(operation.row_bytes);
+    const unsigned learns = operation.learn_size != 0 ? 1 : 0;
+    if (code_bit(coder_, m_.cells.bytes_learn[0], learns) == 0) return;
+    coded.learn_size = static_cast<uint32_t>(number(m_.cells.coded_size, operation.learn_size));
+    coded.learn_offset = number(m_.cells.place_distance, operation.learn_offset);
   }
 
   // Old follows on, or on the same diagonal after what was written in between, or lies elsewhere.
@@ -204,14 +215,19 @@ class OperationCoder {
     } else if (where == kDiagonal) {
       coded.old = diagonal;
     } else if (where == kNear) {
+      coded.old.component = m_.old.component;
+      const unsigned again = operation.old.offset - m_.old.offset == m_.step ? 1 : 0;
+      if (code_bit(coder_, m_.cells.place_again[0], again) != 0) {
+        coded.old.offset = m_.old.offset + m_.step;
+        return;
+      }
       const bool behind = operation.old.offset < m_.old.offset;
       const uint64_t distance =
           behind ? m_.old.offset - operation.old.offset : operation.old.offset - m_.old.offset;
       const unsigned negative = code_bit(coder_, m_.cells.place_negative[0], behind ? 1 : 0);
       const uint64_t coded_distance = number(m_.cells.place_distance, distance);
-      coded.old.component = m_.old.component;
-      coded.old.offset =
-          negative != 0 ? m_.old.offset - coded_distance : m_.old.offset + coded_distance;
+      m_.step = negative != 0 ? uint64_t{0} - coded_distance : coded_distance;
+      coded.old.offset = m_.old.offset + m_.step;
     } else {
       coded.old.component = component_count_ > 1
                                 ? code_tree(coder_, m_.cells.component, 3, operation.old.component)

@@ -303,7 +303,7 @@ bool limits_valid(const PatchLimits& limits) {
 uint32_t decoder_workspace_size(const PatchLimits& limits) {
   return ring_size(limits) + round_up8(old_buffer_size(limits)) +
          round_up8(static_cast<uint32_t>(sizeof(OperationModel))) +
-         round_up8(limits.byte_cells_log2 != 0 ? static_cast<uint32_t>(sizeof(ByteState)) : 0) +
+         round_up8(limits.byte_cells_log2 != 0 ? byte_state_size(limits.byte_cells_log2) : 0) +
          table_size(limits.byte_cells_log2) + table_size(limits.match_log2) +
          limits.value_slots * round_up8(value_state_size(limits.value_level));
 }
@@ -326,7 +326,8 @@ void patch_decoder_begin(PatchDecoder* decoder, const PatchJob& job, uint8_t* wo
   decoder->ring = take(ring_size(limits));
   decoder->old_buffer = take(old_buffer_size(limits));
   if (limits.byte_cells_log2 != 0) {
-    decoder->byte_state = reinterpret_cast<ByteState*>(take(sizeof(ByteState)));
+    decoder->byte_state =
+        reinterpret_cast<ByteState*>(take(byte_state_size(limits.byte_cells_log2)));
     decoder->byte_cells = reinterpret_cast<Cell*>(take(table_size(limits.byte_cells_log2)));
   }
   if (limits.match_log2 != 0) {

@@ -97,6 +97,7 @@ struct PatchDecoder {
   Operation operation;
   uint32_t operation_left;  // bytes of new
   uint32_t tile_left;       // values: elements up to the next tile flag
+  uint32_t learn_left;      // bytes: of old, to be learnt before
   const tensorpatch_codec* codec;
 
   // Old bytes read ahead for residuals.

@@ -20,6 +20,7 @@ uint32_t purpose(const Operation& operation) {
 ChunkEncoder::ChunkEncoder(const std::vector<ComponentInput>& components, uint32_t component,
                            const PatchLimits& limits, uint64_t restart_offset)
     : components_(components),
+      component_(component),
       view_{components[component].new_bytes, restart_offset, (1u << limits.history_log2) - 1},
       limits_(limits) {
   operation_model_reset(operations_, {restart_offset, component});
@@ -74,17 +75,15 @@ void ChunkEncoder::encode(Operation operation, uint64_t new_offset) {
   } else if (operation.kind == OperationKind::kBytes) {
     used_codecs_ |= 1u << format::kCodecBytes;
     if (byte_tables_ == nullptr) byte_tables_ = std::make_unique<ByteTables>(limits_);
-    const ByteShape shape{operation.width_log2, operation.row_bytes};
+    const ByteShape shape{operation.width_log2, operation.intra, operation.row_bytes};
     const Interval range{new_offset, new_offset + operation.size};
     byte_state_begin(byte_tables_->state, operation.old.offset);
-    if (operation.intra != 0) {
-      NoOld none;
-      code_bytes(encoder_, *byte_tables_, view_, shape, none, range);
-    } else {
-      OldBytes old{components_[operation.old.component].old_bytes};
-      code_bytes(encoder_, *byte_tables_, view_, shape, old, range);
-      operations_.old.offset = byte_tables_->state.old_at;
-    }
+    OldBytes old{
+        components_[operation.intra != 0 ? component_ : operation.old.component].old_bytes};
+    learn_bytes(encoder_, *byte_tables_, shape, old,
+                {operation.learn_offset, operation.learn_offset + operation.learn_size});
+    code_bytes(encoder_, *byte_tables_, view_, shape, old, range);
+    if (operation.intra == 0) operations_.old.offset = byte_tables_->state.old_at;
   }
 }
 

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -36,13 +37,22 @@ class ByteTables {
       : cells_(size_t{1} << limits.byte_cells_log2, kCellStart),
         matches_(limits.match_log2 != 0 ? size_t{1} << limits.match_log2 : 0),
         tables_{cells_.data(), limits.byte_cells_log2, matches_.data(), limits.match_log2} {
-    byte_state_reset(state);
+    byte_state_reset(state, limits.byte_cells_log2);
   }
   ByteTables(const ByteTables&) = delete;
   ByteTables& operator=(const ByteTables&) = delete;
   template <class Coder>
   typename ByteModel<Coder>::Tables tables() const {
     return {tables_.cells, tables_.cells_log2, tables_.matches, tables_.matches_log2};
+  }
+  struct Contents {
+    std::vector<Cell> cells;
+    std::vector<uint32_t> matches;
+  };
+  Contents contents() const { return {cells_, matches_}; }
+  void restore(const Contents& contents) {
+    std::copy(contents.cells.begin(), contents.cells.end(), cells_.begin());
+    std::copy(contents.matches.begin(), contents.matches.end(), matches_.begin());
   }
   ByteState state{};
 
@@ -138,6 +148,45 @@ void code_bytes(Coder& coder, ByteTables& tables, const NewView& view, const Byt
   }
 }
 
+// Lets the model learn a stretch of old before an operation.
+template <class Coder>
+void learn_bytes(Coder& coder, ByteTables& tables, const ByteShape& shape, OldBytes& old,
+                 Interval range) {
+  const auto t = tables.tables<Coder>();
+  ByteModel<Coder> model(coder, tables.state, t);
+  if (range.begin == range.end) return;
+  tables.state.learnt = range.begin;
+  for (uint64_t at = range.begin; at < range.end; ++at) model.learn(shape, old, at);
+}
+
+// Coding of `size` bytes that can be undone: short stretches note every change, long ones keep a
+// copy of the tables, so that memory stays bounded. Without tables there is nothing to undo.
+class ByteTrial {
+ public:
+  ByteTrial(ByteTables* tables, uint64_t size) : tables_(tables) {
+    if (tables_ == nullptr) return;
+    state_ = tables_->state;
+    if (size > kNotedBytes) {
+      before_ = tables_->contents();
+    } else {
+      counter.note_changes();
+    }
+  }
+  void undo() {
+    if (tables_ == nullptr) return;
+    counter.undo();
+    if (!before_.cells.empty()) tables_->restore(before_);
+    tables_->state = state_;
+  }
+  TrialCounter counter;
+
+ private:
+  static constexpr uint64_t kNotedBytes = 8192;  // about 8 MiB of notes
+  ByteTables* tables_;
+  ByteState state_{};
+  ByteTables::Contents before_;
+};
+
 // Encodes operations, in order, from a restart point on.
 class ChunkEncoder {
  public:
@@ -154,6 +203,7 @@ class ChunkEncoder {
   void choose_slot(Operation& operation, const ValueRun& run);
 
   const std::vector<ComponentInput>& components_;
+  uint32_t component_;
   NewView view_;
   PatchLimits limits_;
   RangeEncoder encoder_;

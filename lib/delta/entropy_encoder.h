@@ -114,4 +114,25 @@ class CostCounter {
   uint64_t cost_ = 0;
 };
 
+// A CostCounter that can note what a trial does to the tables of the bytes codec, and undo it.
+class TrialCounter : public CostCounter {
+ public:
+  void note_changes() { notes_ = true; }
+  void touch(uint32_t* word) {
+    if (notes_) touched_.push_back({word, *word});
+  }
+  void undo() {
+    for (size_t i = touched_.size(); i-- > 0;) *touched_[i].word = touched_[i].before;
+    touched_.clear();
+  }
+
+ private:
+  struct Touched {
+    uint32_t* word;
+    uint32_t before;
+  };
+  bool notes_ = false;
+  std::vector<Touched> touched_;
+};
+
 }  // namespace tensorpatch::delta

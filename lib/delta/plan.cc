@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
+#include <memory>
 
 namespace tensorpatch::delta {
 namespace {
@@ -14,8 +15,9 @@ constexpr uint64_t kSampleWindow = 2048;  // stretches longer than kSampleFrom a
 constexpr uint64_t kSampleFrom = 16384;
 constexpr unsigned kSampleCount = 8;
 constexpr uint64_t kSwitchCost = uint64_t{9 * 8} << 16;  // of another operation, in 1/65536 bit
-constexpr uint64_t kHeaderCost = uint64_t{3 * 8} << 16;  // of an operation's header
 constexpr uint64_t kTiny = 24;                           // bytes; too few to learn anything from
+constexpr uint64_t kMinRegion = 32;  // bytes of new that may be worth one operation
+constexpr uint64_t kFragment = 512;  // mean size of pieces up to which a large region is tried too
 constexpr uint64_t kMaxGroup = 65536;  // bytes of new that are tried as one operation
 
 // A way to code a stretch.
@@ -46,15 +48,18 @@ class Planner {
           const PatchOptions& options, const Interval& interval)
       : components_(components),
         options_(options),
+        component_(component),
         view_{components[component].new_bytes, interval.begin,
               (1u << options.limits.history_log2) - 1},
         interval_(interval) {}
 
   std::vector<PlannedOperation> run(std::span<const Alignment> alignments) {
     for (const Piece& piece : cut(alignments)) split_copies(piece);
+    operation_model_reset(headers_, {interval_.begin, component_});
+    if (bytes_allowed()) tables_ = std::make_unique<ByteTables>(options_.limits);
     for (size_t first = 0; first < pieces_.size();) {
-      const size_t last = group_end(first);
-      plan_group({pieces_.data() + first, last - first});
+      const size_t last = region_end(first);
+      plan_region({pieces_.data() + first, last - first});
       first = last;
     }
     join_copies();
@@ -175,14 +180,14 @@ class Planner {
 
   // Pieces without a type whose places in old are near each other may travel as one operation,
   // whose pointer into old finds its way from one to the next.
-  size_t group_end(size_t first) const {
-    const Piece& head = pieces_[first];
+  size_t group_end(std::span<const Piece> pieces, size_t first) const {
+    const Piece& head = pieces[first];
     size_t last = first + 1;
     if (head.type.has_value() || !head.old.has_value() || !bytes_allowed()) return last;
     uint64_t total = head.size;
     auto diagonal = static_cast<int64_t>(head.old->offset - head.new_offset);
-    for (; last < pieces_.size(); ++last) {
-      const Piece& piece = pieces_[last];
+    for (; last < pieces.size(); ++last) {
+      const Piece& piece = pieces[last];
       total += piece.size;
       if (piece.type.has_value() || total > kMaxGroup || piece.size >= kCopyRun) break;
       if (!piece.old.has_value()) continue;
@@ -195,18 +200,142 @@ class Planner {
   }
 
   // One operation for all of the group, or the best for each piece.
-  void plan_group(std::span<const Piece> group) {
+  uint64_t plan_group(std::span<const Piece> group) {
     const size_t before = out_.size();
     uint64_t separate = 0;
     for (const Piece& piece : group) separate += choose(piece);
-    if (group.size() == 1) return;
+    separate += header_cost({out_.data() + before, out_.size() - before});
+    if (group.size() == 1) return separate;
     Piece whole = group.front();
     whole.size = group.back().new_offset + group.back().size - whole.new_offset;
     const Coding coding{OperationKind::kBytes, ValueType::kUint8, false, 0, 0};
-    const uint64_t together = costs(whole, coding, whole.size)[0] + kHeaderCost;
-    if (together >= separate) return;
+    const std::vector<PlannedOperation> parts(out_.begin() + static_cast<std::ptrdiff_t>(before),
+                                              out_.end());
     out_.resize(before);
     emit(whole, coding, 0, whole.size);
+    const uint64_t together =
+        costs(whole, coding, whole.size)[0] + header_cost({out_.data() + before, 1});
+    if (together < separate) return together;
+    out_.resize(before);
+    out_.insert(out_.end(), parts.begin(), parts.end());
+    return separate;
+  }
+
+  // Pieces without a type that follow each other, short copies among them.
+  size_t region_end(size_t first) const {
+    if (!in_bytes(pieces_[first]) || !bytes_allowed()) return first + 1;
+    size_t last = first + 1;
+    while (last < pieces_.size() && in_bytes(pieces_[last])) ++last;
+    return last;
+  }
+
+  // Group by group, or all as one operation, whose pointer finds its way by what was learnt of old.
+  void plan_region(std::span<const Piece> region) {
+    const size_t before = out_.size();
+    const uint64_t size = region.back().new_offset + region.back().size - region[0].new_offset;
+    const bool may_be_whole = tables_ != nullptr && in_bytes(region[0]) && size >= kMinRegion &&
+                              (size <= kMaxGroup || size / region.size() <= kFragment);
+    ByteTrial separate(may_be_whole ? tables_.get() : nullptr, size);
+    const OperationModel headers = headers_;
+    uint64_t best = 0;
+    for (size_t first = 0; first < region.size();) {
+      const size_t last = group_end(region, first);
+      const size_t planned = out_.size();
+      best += plan_group(region.subspan(first, last - first));
+      for (size_t i = planned; i < out_.size(); ++i) follow(separate.counter, out_[i]);
+      first = last;
+    }
+    if (!may_be_whole) return;
+    const std::vector<PlannedOperation> parts(out_.begin() + static_cast<std::ptrdiff_t>(before),
+                                              out_.end());
+    separate.undo();
+    headers_ = headers;
+    std::vector<PlannedOperation> chosen = parts;
+    for (const PlannedOperation& whole : whole_region(region, size)) {
+      ByteTrial trial(tables_.get(), size + whole.operation.learn_size);
+      follow(trial.counter, whole);
+      const uint64_t cost = trial.counter.cost();
+      trial.undo();
+      headers_ = headers;
+      if (cost < best) {
+        best = cost;
+        chosen = {whole};
+      }
+    }
+    out_.resize(before);
+    out_.insert(out_.end(), chosen.begin(), chosen.end());
+    TrialCounter nothing;
+    for (const PlannedOperation& planned : chosen) follow(nothing, planned);
+  }
+
+  static bool in_bytes(const Piece& piece) {
+    return !piece.type.has_value() && !(piece.copied && piece.size >= kCopyRun);
+  }
+
+  // The ways to code a region as one operation.
+  std::vector<PlannedOperation> whole_region(std::span<const Piece> region, uint64_t size) const {
+    std::vector<PlannedOperation> result;
+    Operation operation;
+    operation.kind = OperationKind::kBytes;
+    operation.size = static_cast<uint32_t>(size);
+    operation.intra = 1;
+    const uint64_t begin = region[0].new_offset;
+    uint64_t low = std::numeric_limits<uint64_t>::max(), high = 0;
+    const Piece* head = nullptr;
+    for (const Piece& piece : region) {
+      if (!piece.old.has_value()) continue;
+      if (head == nullptr) head = &piece;
+      if (piece.old->component != head->old->component) continue;
+      if (piece.size < 12) continue;
+      low = std::min(low, piece.old->offset);
+      high = std::max(high, piece.old->offset + piece.size);
+    }
+    result.push_back({operation, begin});
+    if (head == nullptr) return result;
+    const uint64_t ahead = head->new_offset - begin;
+    operation.intra = 0;
+    operation.old = {head->old->offset - std::min(head->old->offset, ahead), head->old->component};
+    result.push_back({operation, begin});
+    if (low >= high || high - low > 4 * size + 4096) {
+      low = operation.old.offset;
+      high = std::min<uint64_t>(low + size, components_[head->old->component].old_bytes.size());
+    }
+    if (high <= low) return result;
+    operation.learn_offset = low;
+    operation.learn_size = static_cast<uint32_t>(high - low);
+    result.push_back({operation, begin});
+    if (operation.old.component == component_) {
+      operation.intra = 1;
+      operation.old = {};
+      result.push_back({operation, begin});
+    }
+    return result;
+  }
+
+  // Of operations that come next.
+  uint64_t header_cost(std::span<const PlannedOperation> planned) const {
+    OperationModel headers = headers_;
+    CostCounter counter;
+    OperationCoder<CostCounter> coder(counter, headers, static_cast<uint32_t>(components_.size()));
+    for (const PlannedOperation& next : planned) coder.code(next.operation);
+    return counter.cost();
+  }
+
+  // Codes a bytes operation with the tables as they stand then.
+  void follow(TrialCounter& counter, const PlannedOperation& planned) {
+    const Operation& operation = planned.operation;
+    OperationCoder<TrialCounter>(counter, headers_, static_cast<uint32_t>(components_.size()))
+        .code(operation);
+    if (operation.kind != OperationKind::kBytes) return;
+    const ByteShape shape{operation.width_log2, operation.intra, operation.row_bytes};
+    OldBytes old{
+        components_[operation.intra != 0 ? component_ : operation.old.component].old_bytes};
+    byte_state_begin(tables_->state, operation.old.offset);
+    learn_bytes(counter, *tables_, shape, old,
+                {operation.learn_offset, operation.learn_offset + operation.learn_size});
+    code_bytes(counter, *tables_, view_, shape, old,
+               {planned.new_offset, planned.new_offset + operation.size});
+    if (operation.intra == 0) headers_.old.offset = tables_->state.old_at;
   }
 
   static Piece part(const Piece& piece, uint64_t begin, uint64_t end) {
@@ -273,35 +402,25 @@ class Planner {
   // Cost of each tile of `piece` when all of it is coded like this, with states that begin fresh.
   std::vector<uint64_t> costs(const Piece& piece, const Coding& coding, uint64_t tile) const {
     std::vector<uint64_t> result;
-    CostCounter counter;
+    ByteTrial trial(coding.kind == OperationKind::kBytes ? tables_.get() : nullptr, piece.size);
+    TrialCounter& counter = trial.counter;
     uint64_t before = 0;
     const auto note = [&] {
       result.push_back(counter.cost() - before);
       before = counter.cost();
     };
     if (coding.kind == OperationKind::kBytes) {
-      PatchLimits limits = options_.limits;
-      const auto enough = static_cast<uint8_t>(std::bit_width(piece.size) + 6);
-      limits.byte_cells_log2 = std::min(limits.byte_cells_log2, std::max<uint8_t>(enough, 8));
-      limits.match_log2 = std::min<uint8_t>(limits.match_log2, std::max<uint8_t>(enough, 8) - 4);
-      ByteTables tables(limits);
-      const ByteShape shape{static_cast<uint8_t>(coding.width_log2), 0};
-      NoOld none;
-      OldBytes old;
-      if (!coding.intra) {
-        old.bytes = components_[piece.old->component].old_bytes;
-        byte_state_begin(tables.state, piece.old->offset);
-      }
+      const ByteShape shape{static_cast<uint8_t>(coding.width_log2),
+                            static_cast<uint8_t>(coding.intra ? 1 : 0), 0};
+      OldBytes old{components_[coding.intra ? component_ : piece.old->component].old_bytes};
+      byte_state_begin(tables_->state, coding.intra ? 0 : piece.old->offset);
       for (uint64_t at = 0; at < piece.size; at += tile) {
         const Interval range{piece.new_offset + at,
                              piece.new_offset + std::min(at + tile, piece.size)};
-        if (coding.intra) {
-          code_bytes(counter, tables, view_, shape, none, range);
-        } else {
-          code_bytes(counter, tables, view_, shape, old, range);
-        }
+        code_bytes(counter, *tables_, view_, shape, old, range);
         note();
       }
+      trial.undo();
       return result;
     }
     ValueSlot slot(options_.limits.value_level);
@@ -364,7 +483,7 @@ class Planner {
       copy.kind = OperationKind::kCopy;
       copy.old = *piece.old;
       push(copy, piece.new_offset, piece.size);
-      return kHeaderCost;
+      return 0;
     }
     std::vector<Coding> codings = candidates(piece);
     if (piece.size > kSampleFrom && codings.size() > 1) codings = survivors(piece, codings);
@@ -380,7 +499,6 @@ class Planner {
         cost += tile_costs[path[first]][last];
       }
       done = emit(piece, codings[path[first]], done, std::min(last * tile, piece.size));
-      cost += kHeaderCost;
       first = last;
     }
     emit_literal(piece, done, piece.size);
@@ -456,6 +574,9 @@ class Planner {
 
   const std::vector<ComponentInput>& components_;
   const PatchOptions& options_;
+  uint32_t component_;
+  OperationModel headers_{};            // and this too
+  std::unique_ptr<ByteTables> tables_;  // as they will stand behind the operations chosen so far
   NewView view_;
   Interval interval_;
   std::vector<Piece> pieces_;

@@ -578,7 +578,7 @@ struct ByteTables {
         matches(of_matches != 0 ? size_t{1} << of_matches : 0),
         cells_log2(of_cells),
         matches_log2(of_matches) {
-    byte_state_reset(state);
+    byte_state_reset(state, of_cells);
   }
   template <class Coder>
   typename ByteModel<Coder>::Tables tables() {
@@ -595,10 +595,14 @@ struct OldText {
   int at(uint64_t offset) const { return offset < bytes->size() ? (*bytes)[offset] : -1; }
 };
 
+struct NoOld {
+  int at(uint64_t /*offset*/) const { return -1; }
+};
+
 struct ByteCase {
   unsigned cells_log2 = 12;
   unsigned matches_log2 = 8;
-  ByteShape shape{0, 0};
+  ByteShape shape{0, 0, 0};
   uint64_t old_offset = 0;
   uint32_t ring_size = 4096;  // of the decoder
 };
@@ -658,7 +662,8 @@ std::vector<ByteCase> byte_cases() {
     for (const unsigned matches : {0u, 6u, 12u}) {
       const auto width = static_cast<uint8_t>(cases.size() % 4);
       constexpr uint32_t kStrides[] = {0, 1, 12, 5000, 3};
-      cases.push_back({cells, matches, {width, kStrides[cases.size() % 5]}, 0, 256u << width * 2});
+      cases.push_back(
+          {cells, matches, {width, 0, kStrides[cases.size() % 5]}, 0, 256u << width * 2});
     }
   }
   return cases;
@@ -695,6 +700,32 @@ TEST(Bytes, WithOldThatMovedAndChanged) {
   }
 }
 
+// New is old in another order: far beyond the pointer's reach, but found in what was learnt.
+TEST(Bytes, WhatWasLearntOfOldIsFoundAgain) {
+  std::vector<uint8_t> old = noise(6000, 7);
+  std::vector<uint8_t> edited(old.begin() + 3000, old.end());
+  edited.insert(edited.end(), old.begin(), old.begin() + 3000);
+  const auto coded_size = [&](uint8_t intra, bool learns) {
+    ByteTables memory(16, 12);
+    OldText text{&old};
+    CostCounter counter;
+    const auto tables = memory.tables<CostCounter>();
+    ByteModel<CostCounter> model(counter, memory.state, tables);
+    const ByteShape shape{0, intra, 0};
+    byte_state_begin(memory.state, 0);
+    for (uint64_t i = 0; learns && i < old.size(); ++i) model.learn(shape, text, i);
+    EXPECT_EQ(counter.cost(), 0U) << "nothing is coded while learning";
+    for (uint32_t i = 0; i < edited.size(); ++i) {
+      model.code_byte({edited.data(), 0xFFFFFFFFu, 0xFFFFu, i}, shape, text, edited[i]);
+    }
+    return counter.bytes();
+  };
+  for (const uint8_t intra : {uint8_t{0}, uint8_t{1}}) {
+    EXPECT_GT(coded_size(intra, false), 5500U);
+    EXPECT_LT(coded_size(intra, true), 200U);
+  }
+}
+
 TEST(Bytes, ThePointerFindsItsWayOverSmallInsertions) {
   const std::vector<uint8_t> old = noise(8000, 5);
   for (const size_t inserted : {1u, 4u, 60u}) {
@@ -721,7 +752,7 @@ TEST(StepInput, OfBytesIsBounded) {
       OldText text{&old};
       for (uint32_t i = 0; i < kHostileSteps && !payload.used_up(); ++i) {
         const uint8_t* before = payload.decoder.next;
-        ring[i & 255] = model.code_byte({ring.data(), 255, 255, i}, {1, 12}, text, 0);
+        ring[i & 255] = model.code_byte({ring.data(), 255, 255, i}, {1, 0, 12}, text, 0);
         ASSERT_LE(payload.decoder.next - before, static_cast<ptrdiff_t>(kStepInput));
       }
     }
@@ -736,7 +767,7 @@ TEST(StepInput, OfBytesIsBounded) {
       for (uint32_t i = 0; i < 4000; ++i) {
         adversary.surprise = i < 450 ? 0 : surprise;
         const size_t before = adversary.taken;
-        ring[i & 255] = model.code_byte({ring.data(), 255, 255, i}, {1, 12}, text, 0);
+        ring[i & 255] = model.code_byte({ring.data(), 255, 255, i}, {1, 0, 12}, text, 0);
         ASSERT_LE(adversary.taken - before, kStepInput);
       }
     }

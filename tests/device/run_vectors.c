@@ -18,7 +18,7 @@
 enum {
   PLACE_SIZE = 1024, /* the capacity that vectors expect when they name none */
   BUNDLE_CAPACITY = 8192,
-  WORKSPACE_SIZE = 32768,
+  WORKSPACE_SIZE = 131072,
   KEY_COUNT = 3,
   MIN_VECTORS = 50, /* fewer: the index is not what it should be */
   UNTOUCHED = 0xA5,

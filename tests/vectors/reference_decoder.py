@@ -73,9 +73,9 @@ class Limits:
     def workspace_size(self):
         """Section 4."""
         size = 1088 + 128 + self.block_size + (1 << self.history)
-        size += clamp((1 << self.history) // 4, 256, 65536) + 1656
+        size += clamp((1 << self.history) // 4, 256, 65536) + 1688
         if self.byte_cells:
-            size += 792 + (4 << self.byte_cells)
+            size += (472 if self.byte_cells < 10 else 2856) + (4 << self.byte_cells)
         if self.match_table:
             size += 4 << self.match_table
         return size + self.value_slots * (10720 if self.value_level else 1328)
@@ -318,6 +318,7 @@ COPY, VALUES, BYTES = 0, 1, 2
 
 class Operation:
     kind = size = component = offset = type = slot = fresh = intra = row = width = stride = 0
+    learn_size = learn_offset = 0
 
     def reads_old(self):
         return self.kind == COPY or not self.intra
@@ -329,12 +330,12 @@ class Headers:
         self.kind = [cells(4) for _ in range(3)]
         self.place = [cells(4) for _ in range(3)]
         self.negative, self.values_differ, self.values_fresh, self.values_intra = cells(4)
-        self.bytes_differ, self.bytes_intra = cells(2)
+        self.bytes_differ, self.bytes_intra, self.bytes_learn, self.again = cells(4)
         self.component, self.type, self.slot = cells(8), cells(8), cells(16)
         self.width, self.row_length = cells(4), cells(32)
         self.copy_size, self.coded_size, self.distance = Number(), Number(), Number()
         self.expected_component, self.expected_offset = component, restart_offset
-        self.gap = self.last_kind = 0
+        self.gap = self.step = self.last_kind = 0
         self.last_values, self.last_bytes = Operation(), Operation()
 
     def decode(self, coder):
@@ -368,6 +369,9 @@ class Headers:
             op.intra = coder.coded(self.bytes_intra)
             op.width = coder.tree(self.width, 2)
             op.stride = decode_row(coder, self.row_length)
+            if coder.coded(self.bytes_learn):
+                op.learn_size = self.coded_size.decode(coder) & 0xFFFFFFFF
+                op.learn_offset = self.distance.decode(coder)
         else:
             last = self.last_bytes
             op.intra, op.width, op.stride = last.intra, last.width, last.stride
@@ -378,9 +382,11 @@ class Headers:
         if where == 1:
             op.offset += self.gap
         elif where == 2:
-            before = coder.coded(self.negative)
-            distance = self.distance.decode(coder)
-            op.offset += -distance if before else distance
+            if not coder.coded(self.again):
+                before = coder.coded(self.negative)
+                distance = self.distance.decode(coder)
+                self.step = -distance if before else distance
+            op.offset += self.step
         elif where == 3:
             op.component = coder.tree(self.component, 3) if self.component_count > 1 else 0
             op.offset = self.distance.decode(coder)
@@ -594,136 +600,273 @@ def mix_hash(a, b):
     return h * 0x2C1B3C6D & MASK32
 
 
+class ByteCell(Cell):
+    """With the few bits of a hash that tell contexts apart."""
+    __slots__ = ('check',)
+
+    def __init__(self, check=0):
+        super().__init__()
+        self.check = check
+
+    def update(self, bit):
+        error = ((1 << 22) - 1 if bit else 0) - self.p
+        self.p += (toward_zero(error, 128) * RATE[self.n]) >> 9
+        self.n = min(self.n + 1, 60)
+
+
+def byte_cells(count):
+    return [ByteCell() for _ in range(count)]
+
+
+def mixed_byte_bit(coder, inputs, known, phase, bit):
+    """Codes a bit; or takes it as given, when it is not None."""
+    x = [stretch(cell.probability()) for cell in inputs]
+    total = sum((x[i] * ((known[i] + phase[i]) >> 2)) >> 8 for i in range(len(x)))
+    probability = squash(total >> 6)
+    if bit is None:
+        bit = coder.bit(probability)
+    error = (65536 - probability if bit else -probability) >> 2
+    for i, cell in enumerate(inputs):
+        step = (x[i] * error + 8192) >> 14
+        for weights in (known, phase):
+            weights[i] = clamp(weights[i] + step, -229376, 229376)
+        cell.update(bit)
+    return bit
+
+
+LEARNT = 1 << 31
+
+
 class BytesState:
     def __init__(self, decoder):
         limits = decoder.limits
         self.decoder, self.coder = decoder, None
         self.cells_log2, self.table_log2 = limits.byte_cells, limits.match_table
         self.reach = (1 << limits.history) - 1
-        self.hashed = cells(1 << self.cells_log2)
+        self.hashed = byte_cells(1 << self.cells_log2)
         self.table = [0] * (1 << self.table_log2)
-        self.match_cells, self.same_cells = cells(32), cells(64)
-        self.weights = [[26666] * 6 for _ in range(16)]
-        self.follow = 0
+        self.match_cells, self.other_cells = byte_cells(32), byte_cells(44)
+        self.same_cells = (cells if self.cells_log2 < 10 else byte_cells)(90)
+        for i, cell in enumerate(self.same_cells):
+            cell.p, cell.n = (1 << 22) - (1 << 21) // (1 + i // 5), 4
+        fresh = lambda count, weight, inputs: [[weight] * inputs for _ in range(count)]
+        self.known, self.phase = fresh(19, 20000, 9), fresh(32, 0, 9)
+        self.same_run, self.same_other = fresh(4, 20000, 4), fresh(11, 0, 4)
+        self.small = [[20000] * 2, [0] * 2]
+        self.anchor_old = self.anchor = self.anchor_gap = 0
+        self.shift_new = self.shift_old = 0
+        self.learnt = self.follow = 0
 
     def begin(self, op, old):
         self.op, self.old = op, old
-        self.pointer, self.run, self.search, self.matched = op.offset, 0, 0, 0
+        self.pointer, self.run, self.search = op.offset, 0, 0
+        self.guessed = self.matched = 0
+        if op.learn_size != 0:
+            self.learnt = op.learn_offset
+        self.learning = True
+        for i in range(op.learn_size):
+            self.p = i
+            self.place = LEARNT + i
+            self.back = lambda d: self.old_at(self.learnt + i - d) or 0
+            self.literal(None, self.old[self.learnt + i])
+        self.learning = False
+
+    def old_at(self, offset):
+        """A byte of old, None outside."""
+        return self.old[offset] if 0 <= offset < len(self.old) else None
 
     def cell(self, h, node):
-        return self.hashed[(h + node * 0x3D4D51CB & MASK32) >> (32 - self.cells_log2)]
+        spread = h + node * 0x3D4D51CB & MASK32
+        check = (spread ^ h << 5) >> 6 & 15
+        cell = self.hashed[spread >> (32 - self.cells_log2)]
+        if cell.check == check or self.cells_log2 < 10:
+            return cell
+        if cell.n <= 1:
+            cell.__init__(check)
+            return cell
+        cell.n -= 1
+        return ByteCell()
 
     def byte(self):
-        back = self.decoder.back
-        phase = self.decoder.position % (1 << self.op.width)
-        inside = self.old is not None and self.pointer < len(self.old)
-        e = self.old[self.pointer] if inside else None
+        self.p = self.place = self.decoder.position
+        self.back = self.decoder.back
+        e = None if self.op.intra else self.old_at(self.pointer)
         self.pointer += 1
         if e is None:
-            return self.literal(phase, None)
-        run = self.run if self.run < 16 else 16 if self.run < 32 else 17
-        state = 0 if self.search == 0 else 1 if self.search <= 24 else 2
-        near = min(run, 3)
-        same_cell = self.same_cells[3 * run + state]
-        if self.cells_log2 < 10:
-            same = self.coder.coded(same_cell)
-        else:
-            same = self.coder.mixed([same_cell, self.cell(mix_hash(256 * e + back(1), 5 + near), 0),
-                                     self.cell(mix_hash(256 * phase + e, 9 + near), 0)],
-                                    self.weights[12 + near])
-        if same:
+            return self.literal(None, None)
+        x = self.expected_byte() if self.search else None
+        if self.same(e, x):
             value = e
             self.run += 1
-            self.matched = 0
+            if self.search:
+                self.note_match(value, x)
+            else:
+                self.matched = 0
         else:
-            value = self.literal(phase, e)
+            if self.search == 0 or self.run >= 3:
+                self.anchor_gap = self.p - self.anchor
+                self.anchor, self.anchor_old = self.p, self.pointer - 1
+                self.guessed = 0
+            value = self.literal(e, None)
             self.run, self.search = 0, 32
-        if self.search != 0:
+        if self.search:
             self.resynchronise(value)
         return value
+
+    def same(self, e, x):
+        phase = self.p % (1 << self.op.width)
+        run = self.run if self.run < 16 else 16 if self.run < 32 else 17
+        near = min(run, 3)
+        trust = (0 if self.search == 0 else 1 if self.guessed
+                 else 2 if self.p - self.anchor < self.shift_new
+                 else 3 if self.search > 24 else 4)
+        same_cell = self.same_cells[5 * run + trust]
+        if self.cells_log2 < 10:
+            return self.coder.coded(same_cell)
+        salt = near + 16 * trust
+        agrees = 0 if x is None else 2 * min(self.matched // 4, 4) + (1 if x == e else 2)
+        inputs = [same_cell, self.cell(mix_hash(256 * e + self.back(1), 5 + salt), 0),
+                  self.cell(mix_hash(256 * phase + e, 9 + salt), 0),
+                  self.other_cells[4 * agrees + near]]
+        return mixed_byte_bit(self.coder, inputs, self.same_run[near], self.same_other[agrees],
+                              None)
 
     def resynchronise(self, value):
         self.search -= 1
         if self.run >= 4:
             self.search = 0
+        if self.run != 0:
             return
-        back = self.decoder.back
-        wanted = bytes([back(3), back(2), back(1), value])
-        fits = lambda a: 4 <= a <= len(self.old) and self.old[a - 4:a] == wanted
-        if fits(self.pointer):
+        since = self.p + 1 - self.anchor
+        if not self.guessed:
+            behind = self.anchor_old + self.shift_old
+            if self.shift_new != 0 and since == self.shift_new:
+                self.pointer, self.guessed = behind, 1
+                return
+            if (self.shift_new == 0 and since == 1 and self.shift_old != 0
+                    and self.old_at(behind) == value):
+                self.pointer, self.guessed = behind + 1, 1
+                return
+        last = [value] + [self.back(i) for i in range(1, 6)]
+        fits = lambda a, count: a >= count and all(
+            self.old_at(a - 1 - i) == last[i] for i in range(count))
+        if fits(self.pointer, 4):
             return
         for d in range(1, 65):
-            if fits(self.pointer + d):
+            if fits(self.pointer + d, 4):
                 self.pointer += d
-            elif self.pointer >= d and fits(self.pointer - d):
+            elif self.pointer >= d and fits(self.pointer - d, 4):
                 self.pointer -= d
             else:
                 continue
-            self.run = 0
+            self.note_shift(since)
             return
+        if self.table_log2 == 0:
+            return
+        place = self.table[self.key(last)]
+        if place & LEARNT and fits(self.learnt + place - LEARNT, 6):
+            self.pointer, self.guessed = self.learnt + place - LEARNT, 1
 
-    def expected_byte(self, key):
+    def note_shift(self, since):
+        n = 4
+        while (n < since and self.pointer > self.anchor_old + n
+               and self.old_at(self.pointer - n - 1) == self.back(n)):
+            n += 1
+        if n <= since and self.pointer >= self.anchor_old + n:
+            self.shift_new = since - n
+            self.shift_old = self.pointer - self.anchor_old - n & MASK32
+
+    def key(self, last):
+        word = last[0] | last[1] << 8 | last[2] << 16 | last[3] << 24
+        return (word * 0x9E3779B1 & MASK32) >> (32 - self.table_log2)
+
+    def followed(self, before):
+        """The byte so many before the one that the match model expects; None out of reach."""
+        if self.follow & LEARNT:
+            return self.old_at(self.learnt + self.follow - LEARNT - before)
+        distance = self.p - self.follow
+        return None if self.learning or distance > self.reach else self.back(distance + before)
+
+    def expected_byte(self):
         """x of the page; sets matched and follow."""
-        back, p = self.decoder.back, self.decoder.position
-        if self.table_log2 == 0 or p < 4:
+        if self.table_log2 == 0 or self.place < 4:
             return None
         if self.matched == 0:
-            self.follow = self.table[key]
+            self.follow = self.table[self.key([self.back(i) for i in range(1, 5)])]
             if self.follow == 0:
                 return None
             n = 0
-            while n < 16 and back(n + 1) == back(p - self.follow + n + 1):
+            while n < 16 and self.back(n + 1) == self.followed(n + 1):
                 n += 1
             if n < 3:
                 return None
             self.matched = n
-        if p - self.follow > self.reach:
+        x = self.followed(0)
+        if x is None:
             self.matched = 0
-            return None
-        return back(p - self.follow)
+        return x
 
-    def literal(self, phase, e):
-        back, p = self.decoder.back, self.decoder.position
+    def note_match(self, value, x):
+        if self.table_log2 == 0:
+            return
+        if x == value:
+            self.matched += 1
+            self.follow += 1
+        else:
+            self.matched = 0
+        if self.place >= 4:
+            self.table[self.key([self.back(i) for i in range(1, 5)])] = self.place
+
+    def contexts(self, phase, e):
+        back, op = self.back, self.op
         b1, b2, b3, b4 = back(1), back(2), back(3), back(4)
         last4 = b1 | b2 << 8 | b3 << 16 | b4 << 24
-        above = back(self.op.stride or 1 << self.op.width)
-        h = [mix_hash(phase, 0), mix_hash(256 * phase + b1, 1),
-             mix_hash(b1 + 256 * b2 + (65536 * b3 if phase == 3 else 0), 16 * phase + 2),
-             mix_hash(last4, 3)]
+        above = back(op.stride or 1 << op.width)
+        h = [mix_hash(phase, 0), mix_hash(256 * phase + b1, 1)]
+        if self.cells_log2 < 10:
+            return h
+        h.append(mix_hash(b1 + 256 * b2 + (65536 * b3 if phase == 3 else 0), 16 * phase + 2))
+        h.append(mix_hash(last4, 3))
         if e is not None:
             h.append(mix_hash(256 * e + phase, 13))
         else:
             h.append(mix_hash(65536 * phase + 256 * above + (b1 if phase else above), 4))
-        key = (last4 * 0x9E3779B1 & MASK32) >> (32 - self.table_log2) if self.table_log2 else 0
-        x = self.expected_byte(key)
-        value = self.literal_bits(h, x, e)
-        if self.table_log2:
-            if x == value:
-                self.matched += 1
-                self.follow += 1
-            else:
-                self.matched = 0
-            if p >= 4:
-                self.table[key] = p
-        return value
+        if self.cells_log2 < 14 or op.width > 1:
+            return h
+        h.append(mix_hash(last4 << 8 & MASK32, 5))
+        h.append(mix_hash(last4, mix_hash(back(5) | back(6) << 8, 6)))
+        if e is not None and self.search and self.anchor_gap:
+            since = min(self.p - self.anchor, 15)
+            h.append(mix_hash(back(self.anchor_gap) + 256 * b1, 16 * since + 8))
+        else:
+            h.append(mix_hash(b2 + 256 * b3, 7))
+        return h
 
-    def literal_bits(self, h, x, e):
-        right = x is not None
+    def literal(self, e, value):
+        """Decodes a literal, or learns the value, when it is not None."""
+        phase = self.p % (1 << self.op.width)
+        h = self.contexts(phase, e)
+        x = self.expected_byte()
+        right = x is not None and self.cells_log2 >= 10
         node = 1
         for i in reversed(range(8)):
+            bit = None if value is None else value >> i & 1
+            inputs, seen = [], 0
+            for k, each in enumerate(h):
+                inputs.append(self.cell(each, node))
+                seen += 1 if 2 <= k < 6 and inputs[-1].n != 0 else 0
             if self.cells_log2 < 10:
-                bit = self.coder.mixed([self.cell(h[0], node), self.cell(h[1], node)],
-                                       self.weights[0])
+                bit = mixed_byte_bit(self.coder, inputs, self.small[0], self.small[1], bit)
             else:
-                inputs = [self.cell(each, node) for each in h]
-                weights = self.weights[10 if e is not None and x is None else 0]
+                known = self.known[9 + (5 if e is not None else 0) + seen]
                 if right:
-                    predicted = x >> i & 1
-                    inputs.append(self.match_cells[2 * min(self.matched, 15) + predicted])
-                    weights = self.weights[1 + min(self.matched // 4, 8)]
-                bit = self.coder.mixed(inputs, weights)
+                    inputs.append(self.match_cells[2 * min(self.matched, 15) + (x >> i & 1)])
+                    known = self.known[min(self.matched // 4, 8)]
+                bit = mixed_byte_bit(self.coder, inputs, known, self.phase[8 * (phase % 4) + i],
+                                     bit)
             right = right and x >> i & 1 == bit
             node = 2 * node + bit
+        self.note_match(node - 256, x)
         return node - 256
 
 
@@ -809,6 +952,10 @@ class PatchDecoder:
         elif op.kind == VALUES:
             self.values(coder, op, old)
         else:
+            if old is None:
+                old = self.olds[self.component]
+            require(op.learn_size <= 1 << 30
+                    and op.learn_offset + op.learn_size <= len(old), 'what is learnt')
             self.bytes(coder, op, old)
 
     def values(self, coder, op, old):
@@ -847,7 +994,7 @@ class PatchDecoder:
         state.begin(op, old)
         for _ in range(op.size):
             self.put(bytes([state.byte()]))
-        if old is not None:
+        if op.reads_old():
             self.headers.expected_offset = state.pointer
 
 

@@ -182,13 +182,13 @@ model::Model model_of(const Bytes& file, model::ElementType type) {
   model.file_size = file.size();
   if (file.empty()) return model;
   if (type == model::ElementType::kBytes) {
-    model.segments.push_back({0, file.size(), type, model::Role::kOther, "", {}});
+    model.segments.push_back({0, file.size(), type, model::Role::kOther, "", {}, 0, {}});
     return model;
   }
   const uint64_t count = (file.size() - 4) / model::element_size(type);
-  model.segments.push_back({0, 4, model::ElementType::kBytes, model::Role::kOther, "", {}});
+  model.segments.push_back({0, 4, model::ElementType::kBytes, model::Role::kOther, "", {}, 0, {}});
   model.segments.push_back(
-      {4, file.size() - 4, type, model::Role::kWeights, "weights", {count}, count});
+      {4, file.size() - 4, type, model::Role::kWeights, "weights", {count}, count, {}});
   return model;
 }
 
@@ -618,6 +618,10 @@ void add_operations(Maker& make) {
   odd.intra = 1;
   streams.add("stream-bytes-codec", encode_chunk({kRestart, 40, {odd}}),
               {"E_CODEC", "codecs=none"});
+  Operation learns = odd;
+  learns.learn_size = 40;
+  learns.learn_offset = 9;
+  streams.refuse("bytes-learn", learns);
   streams.spec().limits.byte_cells_log2 = 0;
   streams.refuse("bytes-cells", odd);
 }
@@ -679,6 +683,10 @@ class OperationDice {
     if (made.kind == OperationKind::kBytes) {
       made.width_log2 = static_cast<uint8_t>(below(4));
       made.row_bytes = below(40);
+      if (below(3) == 0) {
+        made.learn_size = 1 + below(old_size);
+        made.learn_offset = below(old_size - made.learn_size + 1);
+      }
     } else {
       made.type = static_cast<ValueType>(below(kValueTypeCount));
       if (made.intra != 0) made.row_bytes = below(40);
@@ -713,6 +721,11 @@ BundleSpec mixed_spec(const MixedSpec& mixed) {
     }
     // The bytes codec finds its way over what is missing.
     if (each.kind == OperationKind::kBytes && each.size > 8) piece.erase(piece.begin() + 5);
+    if (each.kind == OperationKind::kBytes && each.width_log2 == 0) {
+      for (auto at = static_cast<std::ptrdiff_t>(10); at < std::ssize(piece); at += 13) {
+        piece.insert(piece.begin() + at, 3, uint8_t{9});
+      }
+    }
     operations.push_back(each);
     operations.back().size = static_cast<uint32_t>(piece.size());
     made.new_file = std::move(made.new_file) + piece;
@@ -741,7 +754,8 @@ void add_mixed(Maker& make) {
     PatchLimits limits;
   } kLimits[] = {{"good-mixed-small", {256, 1024, 1, 1, 8, 2, 0, 8, 0, 0}},
                  {"good-mixed-large", {512, 1024, 1, 1, 10, 1, 1, 10, 6, 0}},
-                 {"good-mixed-slots", {1024, 1024, 1, 1, 8, 8, 0, 11, 7, 0}}};
+                 {"good-mixed-slots", {1024, 1024, 1, 1, 8, 8, 0, 11, 7, 0}},
+                 {"good-mixed-strong", {1024, 2048, 1, 1, 11, 2, 1, 14, 8, 0}}};
   uint32_t seed = 20;
   for (const auto& each : kLimits) {
     make.add(each.name, mixed_spec({each.limits, seed}), {"DONE"});

@@ -87,7 +87,7 @@ void add_zstd(VectorSetup& setup) {
 
 VectorSetup parse_options(const std::string& options) {
   VectorSetup setup;
-  setup.apply.workspace_size = 32768;
+  setup.apply.workspace_size = 131072;
   set_ring(setup, "1");
   std::istringstream list(options == "-" ? "" : options);
   for (std::string option; std::getline(list, option, ' ');) {
