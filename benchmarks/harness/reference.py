@@ -13,6 +13,7 @@ import bisect
 import itertools
 import json
 import os
+import pathlib
 import subprocess
 
 FLOATS = {'float32': 4, 'float16': 2, 'bfloat16': 2}
@@ -82,7 +83,7 @@ def xor(one, other):
 
 
 def bitx_diff(old_path, new_path):
-    old, new = (open(path, 'rb').read() for path in (old_path, new_path))
+    old, new = (pathlib.Path(path).read_bytes() for path in (old_path, new_path))
     rows = extents(old_path, new_path)
     planes, at = {}, 0
     for size, width, _, where in rows:
@@ -98,7 +99,7 @@ def bitx_diff(old_path, new_path):
 
 
 def bitx_apply(old_path, patch):
-    old = open(old_path, 'rb').read()
+    old = pathlib.Path(old_path).read_bytes()
     table, *streams = Streams(patch).parts
     rows = read_table(table)
     keys = sorted({(where != NONE, width, plane) for _, width, _, where in rows
@@ -240,7 +241,7 @@ def coded(row):
 
 
 def fm_delta_diff(old_path, new_path):
-    old, new = (open(path, 'rb').read() for path in (old_path, new_path))
+    old, new = (pathlib.Path(path).read_bytes() for path in (old_path, new_path))
     rows = extents(old_path, new_path)
     symbols, bits, rest, at = {}, RawBits(), [], 0
     for row in rows:
@@ -268,7 +269,7 @@ def fm_delta_diff(old_path, new_path):
 
 
 def fm_delta_apply(old_path, patch):
-    old = open(old_path, 'rb').read()
+    old = pathlib.Path(old_path).read_bytes()
     table, rest, bits, *streams = Streams(patch).parts
     rows, rest, bits = read_table(table), zstd(rest, '-d'), RawBits(bits)
     totals = {}
