@@ -145,6 +145,7 @@ PatchLimits limits_of(const uint8_t* statement_header) {
   limits.byte_cells_log2 = statement_header[header::kByteCellsLog2];
   limits.match_log2 = statement_header[header::kMatchLog2];
   limits.zstd_window_log2 = statement_header[header::kZstdWindowLog2];
+  limits.column_log2 = statement_header[header::kColumnLog2];
   return limits;
 }
 
@@ -342,7 +343,7 @@ tensorpatch_status check_header(const uint8_t* fields, size_t statement_size) {
   const uint32_t operations = 1u << format::kCodecOperations;
   if (fields[header::kComponentCount] != components || !limits_valid(limits) ||
       manifest_size == 0 || manifest_size > format::kMaxManifestSize ||
-      !wire::is_zero(fields + header::kZero2, 6) || !wire::is_zero(fields + header::kZero16, 16) ||
+      !wire::is_zero(fields + header::kZero2, 5) || !wire::is_zero(fields + header::kZero16, 16) ||
       (wire::read_u32(fields + header::kRequiredCodecs) & operations) == 0 ||
       wire::read_u32(fields + header::kWorkspaceSize) != workspace_size(limits)) {
     return TENSORPATCH_E_FORMAT;

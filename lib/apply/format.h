@@ -51,7 +51,8 @@ inline constexpr size_t kByteCellsLog2 = 67;  // u8, 0 or 8..20: hashed cells of
 inline constexpr size_t kMatchLog2 =
     68;  // u8, 0 or 6..18: entries of the bytes codec's match table
 inline constexpr size_t kZstdWindowLog2 = 69;  // u8, 0 or 10..22
-inline constexpr size_t kZero2 = 70;           // 6 bytes, zero
+inline constexpr size_t kColumnLog2 = 70;  // u8, 0 or 6..18: numbers that the rows predictor keeps
+inline constexpr size_t kZero2 = 71;       // 5 bytes, zero
 inline constexpr size_t kManifestSize = 76;    // u32, 1..65,536
 inline constexpr size_t kManifestDigest = 80;  // 32 bytes
 inline constexpr size_t kZero16 = 112;         // 16 bytes, zero

@@ -6,15 +6,25 @@
 #include <stdint.h>
 
 #include "byte_model.h"
-#include "entropy_model.h"
+#include "number_model.h"
+#include "row_model.h"
 #include "value_model.h"
 
 namespace tensorpatch {
 
 enum class OperationKind : uint8_t {
-  kCopy = 0,    // bytes of old
-  kValues = 1,  // typed values: residuals against old, or intra
-  kBytes = 2,   // bytes: against old with a pointer that finds its way, or literal
+  kCopy = 0,     // bytes of old
+  kValues = 1,   // typed values: residuals against old, or intra
+  kBytes = 2,    // bytes: against old with a pointer that finds its way, or literal
+  kRecords = 3,  // records of several typed fields: residuals against old
+};
+inline constexpr unsigned kOperationKinds = 4;
+
+// What residuals are taken against.
+enum class Predictor : uint8_t {
+  kOld = 0,   // old
+  kRows = 1,  // old times a gain plus a low-rank update
+  kGrid = 2,  // not residuals but steps of a grid around old
 };
 
 // Where in old an operation reads.
@@ -23,6 +33,28 @@ struct OldPlace {
   uint32_t component = 0;
 };
 
+// The fields of a record, one behind the other.
+inline constexpr unsigned kMaxFields = 7;
+struct RecordField {
+  uint16_t count = 0;  // values, 1..511; of kUint4 an even number
+  ValueType type = ValueType::kUint8;
+  uint8_t scaled = 0;  // 1: old counts in units of the last float16 field before
+  bool operator==(const RecordField&) const = default;
+};
+struct RecordShape {
+  uint8_t count = 0;  // fields, 1..kMaxFields
+  RecordField fields[kMaxFields];
+  bool operator==(const RecordShape&) const = default;
+};
+inline uint32_t field_size(const RecordField& field) {
+  return field.type == ValueType::kUint4 ? field.count / 2u : field.count * value_size(field.type);
+}
+inline uint32_t record_size(const RecordShape& shape) {
+  uint32_t size = 0;
+  for (unsigned i = 0; i < shape.count; ++i) size += field_size(shape.fields[i]);
+  return size;
+}
+
 struct Operation {
   OperationKind kind = OperationKind::kCopy;
   uint32_t size = 0;  // bytes of new, > 0; for values a multiple of the value size
@@ -30,12 +62,17 @@ struct Operation {
   // Values.
   ValueType type = ValueType::kInt8;
   uint8_t slot = 0;
-  uint8_t fresh = 0;  // 1: the slot is reset before
+  uint8_t fresh = 0;     // 1: the slot, or every slot of the records, is reset before
+  uint8_t zero_map = 0;  // 1: a flag in front of each value tells whether it is zero
+  Predictor predictor = Predictor::kOld;
+  RowsShape rows;
+  Grid grid{1, 0};
   // Values and bytes.
   uint8_t intra = 0;       // 1: no old
   uint32_t row_bytes = 0;  // intra: distance of the value above; bytes: stride. 0: none
   // Bytes.
   uint8_t width_log2 = 0;
+  RecordShape record;
   uint32_t learn_size = 0;  // bytes of old that the model learns first
   alignas(8) uint64_t learn_offset = 0;
 };
@@ -44,17 +81,10 @@ inline bool operation_reads_old(const Operation& operation) {
   return operation.kind == OperationKind::kCopy || operation.intra == 0;
 }
 
-// Adaptive code of a number below 2^62: the length in bits by a tree; below the leading one two
-// modelled bits of numbers up to 7 bits long, the rest raw.
-struct NumberModel {
-  Cell length[64];
-  Cell top[32];  // 4 for each length below 8
-};
-
 // Every adaptive probability of the headers, and nothing else.
 struct OperationCells {
-  Cell kind[3 * 4];
-  Cell place[3 * 4];
+  Cell kind[kOperationKinds * 4];
+  Cell place[kOperationKinds * 4];
   Cell place_negative[1];
   Cell place_again[1];
   Cell component[8];
@@ -65,6 +95,10 @@ struct OperationCells {
   Cell values_differ[1];
   Cell values_fresh[1];
   Cell values_intra[1];
+  Cell values_zero_map[1];
+  Cell predictor[4];
+  Cell record_differs[1];
+  Cell record_fresh[1];
   Cell bytes_differ[1];
   Cell bytes_intra[1];
   Cell bytes_learn[1];
@@ -73,14 +107,26 @@ struct OperationCells {
   NumberModel place_distance;
 };
 
+// What a header says when it only says "as before".
+struct LastCoded {
+  uint32_t row_bytes = 0;
+  ValueType type = ValueType::kInt8;
+  uint8_t slot = 0;
+  uint8_t intra = 0;
+  uint8_t zero_map = 0;
+  Predictor predictor = Predictor::kOld;
+  uint8_t width_log2 = 0;
+};
+
 struct OperationModel {
   OperationCells cells;
   // What the next operation is predicted from.
   OldPlace old;              // behind the last operation that read old
   alignas(8) uint64_t step;  // from the expected place, modulo 2^64, of the last that was near
   alignas(8) uint64_t gap;   // bytes of new written since then without reading old
-  Operation last_values;
-  Operation last_bytes;
+  LastCoded last_values;
+  LastCoded last_bytes;
+  RecordShape last_record;
   uint32_t last_kind;
 };
 
@@ -93,6 +139,7 @@ inline void operation_model_reset(OperationModel& model, const OldPlace& old) {
   model.step = 0;
   model.last_values = {};
   model.last_bytes = {};
+  model.last_record = {};
   model.last_kind = 0;
 }
 
@@ -114,6 +161,7 @@ class OperationCoder {
       coded.size = static_cast<uint32_t>(number(m_.cells.coded_size, operation.size));
       if (coded.kind == OperationKind::kValues) values(operation, coded);
       if (coded.kind == OperationKind::kBytes) bytes(operation, coded);
+      if (coded.kind == OperationKind::kRecords) records(operation, coded);
     }
     if (operation_reads_old(coded)) place(operation, coded);
     remember(coded);
@@ -121,51 +169,31 @@ class OperationCoder {
   }
 
  private:
-  uint64_t number(NumberModel& model, uint64_t value) {
-    unsigned length = 0;
-    while (length < 63 && value >> length != 0) ++length;
-    length = code_tree(coder_, model.length, 6, length);
-    if (length < 2) return length;
-    unsigned rest = length - 1;
-    uint64_t result = 1;
-    for (unsigned i = 0; i < 2 && rest > 0 && length < 8; ++i) {
-      --rest;
-      const auto node = i == 0 ? 1u : 2u | static_cast<unsigned>(result & 1);
-      result = result << 1 | code_bit(coder_, model.top[length * 4 + node],
-                                      static_cast<unsigned>(value >> rest & 1));
-    }
-    while (rest > 0) {
-      const unsigned part = rest < 12 ? rest : 12;
-      rest -= part;
-      const auto bits = static_cast<uint32_t>(value >> rest & ((1u << part) - 1));
-      result = result << part | coder_.raw(bits, part);
-    }
-    return result;
+  uint64_t number(NumberModel& model, uint64_t value) { return code_number(coder_, model, value); }
+  uint32_t raw(unsigned bits, uint32_t value) {
+    return static_cast<uint32_t>(code_raw_bits(coder_, 0, bits, value));
   }
 
   uint32_t row_bytes(uint32_t value) {
     unsigned length = 0;
     while (length < 31 && value >> length != 0) ++length;
     length = code_tree(coder_, m_.cells.row_length, 5, length);
-    uint32_t result = 0;
-    for (unsigned rest = length; rest > 0;) {
-      const unsigned part = rest < 12 ? rest : 12;
-      rest -= part;
-      result = result << part | coder_.raw(value >> rest & ((1u << part) - 1), part);
-    }
-    return result;
+    return raw(length, value);
   }
 
   void values(const Operation& operation, Operation& coded) {
-    const Operation& last = m_.last_values;
-    const unsigned differs = operation.type != last.type || operation.slot != last.slot ||
-                             operation.intra != last.intra ||
-                             operation.row_bytes != last.row_bytes || operation.fresh != 0;
+    const LastCoded& last = m_.last_values;
+    const unsigned differs =
+        operation.type != last.type || operation.slot != last.slot ||
+        operation.intra != last.intra || operation.row_bytes != last.row_bytes ||
+        operation.fresh != 0 || operation.zero_map != last.zero_map ||
+        operation.predictor != last.predictor || operation.predictor != Predictor::kOld;
     if (code_bit(coder_, m_.cells.values_differ[0], differs) == 0) {
       coded.type = last.type;
       coded.slot = last.slot;
       coded.intra = last.intra;
       coded.row_bytes = last.row_bytes;
+      coded.zero_map = last.zero_map;
       return;
     }
     coded.type = static_cast<ValueType>(
@@ -173,11 +201,55 @@ class OperationCoder {
     coded.slot = static_cast<uint8_t>(code_tree(coder_, m_.cells.slot, 4, operation.slot));
     coded.fresh = static_cast<uint8_t>(code_bit(coder_, m_.cells.values_fresh[0], operation.fresh));
     coded.intra = static_cast<uint8_t>(code_bit(coder_, m_.cells.values_intra[0], operation.intra));
-    if (coded.intra != 0) coded.row_bytes = row_bytes(operation.row_bytes);
+    if (coded.intra != 0) {
+      coded.row_bytes = row_bytes(operation.row_bytes);
+      return;
+    }
+    coded.zero_map =
+        static_cast<uint8_t>(code_bit(coder_, m_.cells.values_zero_map[0], operation.zero_map));
+    coded.predictor = static_cast<Predictor>(
+        code_tree(coder_, m_.cells.predictor, 2, static_cast<uint32_t>(operation.predictor)));
+    if (coded.predictor == Predictor::kRows) rows(operation.rows, coded.rows);
+    if (coded.predictor == Predictor::kGrid) grid(operation.grid, coded.grid);
+  }
+
+  void rows(const RowsShape& shape, RowsShape& coded) {
+    coded.row_values = row_bytes(shape.row_values);
+    coded.column = row_bytes(shape.column);
+    coded.gain = static_cast<GainAxis>(raw(2, static_cast<uint32_t>(shape.gain)));
+    if (coded.gain != GainAxis::kNone)
+      coded.gain_shift = static_cast<uint8_t>(raw(5, shape.gain_shift));
+    coded.rank = static_cast<uint8_t>(raw(5, shape.rank));
+    if (coded.rank != 0) coded.factor_shift = static_cast<uint8_t>(raw(7, shape.factor_shift));
+  }
+
+  static constexpr int32_t kGridExponentBias = 256;
+  void grid(const Grid& shape, Grid& coded) {
+    coded.multiplier = static_cast<uint8_t>(raw(6, shape.multiplier));
+    coded.exponent = static_cast<int16_t>(
+        static_cast<int32_t>(raw(9, static_cast<uint32_t>(shape.exponent + kGridExponentBias))) -
+        kGridExponentBias);
+  }
+
+  void records(const Operation& operation, Operation& coded) {
+    const unsigned differs = operation.record != m_.last_record || operation.fresh != 0;
+    if (code_bit(coder_, m_.cells.record_differs[0], differs) == 0) {
+      coded.record = m_.last_record;
+      return;
+    }
+    coded.fresh = static_cast<uint8_t>(code_bit(coder_, m_.cells.record_fresh[0], operation.fresh));
+    coded.record.count = static_cast<uint8_t>(raw(3, operation.record.count));
+    for (unsigned i = 0; i < coded.record.count; ++i) {
+      const RecordField& field = operation.record.fields[i];
+      RecordField& made = coded.record.fields[i];
+      made.type = static_cast<ValueType>(raw(3, static_cast<uint32_t>(field.type)));
+      made.scaled = static_cast<uint8_t>(raw(1, field.scaled));
+      made.count = static_cast<uint16_t>(raw(9, field.count));
+    }
   }
 
   void bytes(const Operation& operation, Operation& coded) {
-    const Operation& last = m_.last_bytes;
+    const LastCoded& last = m_.last_bytes;
     const unsigned differs = operation.width_log2 != last.width_log2 ||
                              operation.intra != last.intra ||
                              operation.row_bytes != last.row_bytes || operation.learn_size != 0;
@@ -237,15 +309,18 @@ class OperationCoder {
   }
 
   void remember(const Operation& coded) {
-    m_.last_kind = static_cast<uint32_t>(coded.kind) < 3 ? static_cast<uint32_t>(coded.kind) : 0;
+    m_.last_kind = static_cast<uint32_t>(coded.kind);
     if (operation_reads_old(coded)) {
       m_.old = {coded.old.offset + coded.size, coded.old.component};
       m_.gap = 0;
     } else {
       m_.gap += coded.size;
     }
-    if (coded.kind == OperationKind::kValues) m_.last_values = coded;
-    if (coded.kind == OperationKind::kBytes) m_.last_bytes = coded;
+    const LastCoded last = {coded.row_bytes, coded.type,      coded.slot,      coded.intra,
+                            coded.zero_map,  coded.predictor, coded.width_log2};
+    if (coded.kind == OperationKind::kValues) m_.last_values = last;
+    if (coded.kind == OperationKind::kBytes) m_.last_bytes = last;
+    if (coded.kind == OperationKind::kRecords) m_.last_record = coded.record;
   }
 
   Coder& coder_;

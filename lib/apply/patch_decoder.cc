@@ -201,12 +201,8 @@ void step_operation(PatchDecoder* d) {
     d->state = kCopying;
     return;
   }
-  const bool is_values = op.kind == OperationKind::kValues;
-  if (!is_values && op.kind != OperationKind::kBytes) {
-    failed(d, TENSORPATCH_E_FORMAT);
-    return;
-  }
-  d->codec = find_codec(d, is_values ? format::kCodecValues : format::kCodecBytes);
+  const bool is_bytes = op.kind == OperationKind::kBytes;
+  d->codec = find_codec(d, is_bytes ? format::kCodecBytes : format::kCodecValues);
   if (d->codec == nullptr) {
     failed(d, TENSORPATCH_E_CODEC);
   } else if (!d->codec->begin(d)) {
@@ -297,7 +293,8 @@ bool limits_valid(const PatchLimits& limits) {
          is_power_of_two(limits.write_size) && limits.write_size <= limits.erase_size &&
          limits.write_size <= ring_size(limits) / 4 && limits.value_slots <= 16 &&
          limits.value_level <= 1 && zero_or_in(limits.byte_cells_log2, 8, 20) &&
-         zero_or_in(limits.match_log2, 6, 18) && zero_or_in(limits.zstd_window_log2, 10, 22);
+         zero_or_in(limits.match_log2, 6, 18) && zero_or_in(limits.zstd_window_log2, 10, 22) &&
+         zero_or_in(limits.column_log2, 6, 18);
 }
 
 uint32_t decoder_workspace_size(const PatchLimits& limits) {
@@ -305,6 +302,8 @@ uint32_t decoder_workspace_size(const PatchLimits& limits) {
          round_up8(static_cast<uint32_t>(sizeof(OperationModel))) +
          round_up8(limits.byte_cells_log2 != 0 ? byte_state_size(limits.byte_cells_log2) : 0) +
          table_size(limits.byte_cells_log2) + table_size(limits.match_log2) +
+         round_up8(limits.column_log2 != 0 ? static_cast<uint32_t>(sizeof(RowState)) : 0) +
+         table_size(limits.column_log2) +
          limits.value_slots * round_up8(value_state_size(limits.value_level));
 }
 
@@ -332,6 +331,10 @@ void patch_decoder_begin(PatchDecoder* decoder, const PatchJob& job, uint8_t* wo
   }
   if (limits.match_log2 != 0) {
     decoder->matches = reinterpret_cast<uint32_t*>(take(table_size(limits.match_log2)));
+  }
+  if (limits.column_log2 != 0) {
+    decoder->rows = reinterpret_cast<RowState*>(take(sizeof(RowState)));
+    decoder->columns = reinterpret_cast<int32_t*>(take(table_size(limits.column_log2)));
   }
   decoder->slots = workspace;
   decoder->state = kChunk;

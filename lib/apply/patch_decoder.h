@@ -29,6 +29,7 @@ struct PatchLimits {
   uint8_t byte_cells_log2;
   uint8_t match_log2;
   uint8_t zstd_window_log2;
+  uint8_t column_log2;
 };
 
 // Whether every field is in the range that docs/FORMAT.md gives.
@@ -82,6 +83,8 @@ struct PatchDecoder {
   ByteState* byte_state;
   Cell* byte_cells;
   uint32_t* matches;
+  RowState* rows;
+  int32_t* columns;
   uint8_t* slots;
 
   // New: offsets in the component; position counts from the last restart point.
@@ -95,9 +98,15 @@ struct PatchDecoder {
   uint32_t payload_left;  // bytes of payload, counted between calls
   RangeDecoder range;
   Operation operation;
-  uint32_t operation_left;  // bytes of new
-  uint32_t tile_left;       // values: elements up to the next tile flag
-  uint32_t learn_left;      // bytes: of old, to be learnt before
+  uint32_t operation_left;       // bytes of new
+  uint32_t tile_left;            // values: elements up to the next tile flag
+  uint32_t column;               // rows: of the next value
+  uint32_t column_numbers_left;  // rows: to come in front of the first value
+  uint32_t row_numbers_left;     // rows: to come in front of the next value
+  uint32_t field;                // records: of the next value
+  uint32_t field_left;           // records: values of the field to come
+  int32_t ratio;                 // records: old scale / new scale
+  uint32_t learn_left;           // bytes: of old, to be learnt before
   const tensorpatch_codec* codec;
 
   // Old bytes read ahead for residuals.

@@ -1,29 +1,74 @@
 // value_decoder.cc: the codec of typed values, for both levels or for level S alone.
 // SPDX-License-Identifier: Apache-2.0
 #include "patch_decoder.h"
+#include "residual_model.h"
 
 namespace tensorpatch {
 namespace {
 
-ValueState* slot_state(PatchDecoder* d) {
+ValueState* slot_state(PatchDecoder* d, uint32_t slot) {
   const uint32_t size = (value_state_size(d->job.limits.value_level) + 7) & ~7u;
-  return reinterpret_cast<ValueState*>(d->slots + d->operation.slot * size);
+  return reinterpret_cast<ValueState*>(d->slots + slot * size);
+}
+
+// Resets a slot when the operation says so; false: its state was never set.
+bool ready_slot(PatchDecoder* d, uint32_t slot) {
+  if (d->operation.fresh != 0) {
+    value_state_reset(*slot_state(d, slot), d->job.limits.value_level);
+    d->ready_slots |= 1u << slot;
+  }
+  return (d->ready_slots >> slot & 1) != 0;
+}
+
+bool begin_rows(PatchDecoder* d) {
+  const RowsShape& rows = d->operation.rows;
+  if (d->job.limits.column_log2 == 0 || rows.row_values == 0 || rows.column >= rows.row_values ||
+      rows.rank > kMaxRank || rows.gain > GainAxis::kColumn || rows.gain_shift > kGainLog2 ||
+      static_cast<uint64_t>(rows.row_values) * column_numbers(rows) >
+          1u << d->job.limits.column_log2) {
+    return false;
+  }
+  row_state_reset(*d->rows, rows);
+  d->column = rows.column;
+  d->column_numbers_left = rows.row_values * column_numbers(rows);
+  d->row_numbers_left = row_numbers(rows);
+  return true;
 }
 
 bool begin_values(PatchDecoder* d) {
   const Operation& op = d->operation;
-  const auto type = static_cast<unsigned>(op.type);
-  const uint32_t slot_bit = 1u << op.slot;
-  if (type >= kValueTypeCount || op.size % value_size(op.type) != 0 ||
-      op.slot >= d->job.limits.value_slots) {
+  if (static_cast<unsigned>(op.type) >= kValueTypeCount || op.size % value_size(op.type) != 0 ||
+      op.slot >= d->job.limits.value_slots || !ready_slot(d, op.slot)) {
     return false;
   }
-  if (op.fresh != 0) {
-    value_state_reset(*slot_state(d), d->job.limits.value_level);
-    d->ready_slots |= slot_bit;
+  d->tile_left = 0;
+  if (op.intra != 0 || op.predictor == Predictor::kOld) return true;
+  if (op.predictor == Predictor::kRows) return begin_rows(d);
+  return op.predictor == Predictor::kGrid && op.grid.multiplier != 0;
+}
+
+// The slot of a record's field: the last ones, so that plain values seldom meet them.
+uint32_t field_slot(const PatchDecoder* d, uint32_t field) {
+  return d->job.limits.value_slots - 1u - field;
+}
+
+bool begin_records(PatchDecoder* d) {
+  const RecordShape& record = d->operation.record;
+  if (record.count == 0 || record.count > d->job.limits.value_slots) return false;
+  for (uint32_t i = 0; i < record.count; ++i) {
+    const RecordField& field = record.fields[i];
+    const bool halves = field.type == ValueType::kUint4 && field.count % 2 != 0;
+    if (field.count == 0 || halves || !ready_slot(d, field_slot(d, i))) return false;
   }
   d->tile_left = 0;
-  return (d->ready_slots & slot_bit) != 0;
+  d->field = 0;
+  d->field_left = 0;
+  d->ratio = kGainOne;
+  return d->operation.size % record_size(record) == 0;
+}
+
+bool begin_any(PatchDecoder* d) {
+  return d->operation.kind == OperationKind::kRecords ? begin_records(d) : begin_values(d);
 }
 
 // Puts a value's bytes into the ring.
@@ -50,13 +95,38 @@ bool output_full(const PatchDecoder* d) {
   return decoder_output_room(d) == 0;
 }
 
+// The numbers in front of a value; false: input is short.
+bool take_row_numbers(PatchDecoder* d) {
+  const RowsShape& shape = d->operation.rows;
+  RowModel<RangeDecoder> model(d->range, *d->rows, shape);
+  const unsigned per_column = column_numbers(shape), per_row = row_numbers(shape);
+  while (d->column_numbers_left != 0) {
+    if (!decoder_can_step(d)) return false;
+    const uint32_t index = shape.row_values * per_column - d->column_numbers_left--;
+    d->columns[index] = model.code_of_column(index % per_column, 0);
+  }
+  while (d->row_numbers_left != 0) {
+    if (!decoder_can_step(d)) return false;
+    const unsigned index = per_row - d->row_numbers_left--;
+    d->rows->row[index] = model.code_of_row(index, 0);
+  }
+  return true;
+}
+
+void next_column(PatchDecoder* d) {
+  if (++d->column != d->operation.rows.row_values) return;
+  d->column = 0;
+  d->row_numbers_left = static_cast<uint8_t>(row_numbers(d->operation.rows));
+}
+
 template <unsigned Level>
 Step residuals(PatchDecoder* d) {
   const unsigned size = value_size(d->operation.type);
-  ValueState* state = slot_state(d);
+  ValueState* state = slot_state(d, d->operation.slot);
   ValueModel<RangeDecoder, Level> model(d->range, *state);
   while (d->operation_left != 0) {
     if (output_full(d)) return Step::kOutput;
+    if (d->operation.predictor == Predictor::kRows && !take_row_numbers(d)) return Step::kInput;
     if (d->tile_left == 0) {
       if (!decoder_can_step(d)) return Step::kInput;
       d->tile_unchanged = static_cast<uint8_t>(model.code_tile_unchanged(0));
@@ -68,8 +138,9 @@ Step residuals(PatchDecoder* d) {
     uint32_t value = old;
     if (d->tile_unchanged == 0) {
       if (!decoder_can_step(d)) return Step::kInput;
-      value = model.code_residual({d->operation.type, old, 0}, 0);
+      value = code_residual_value(model, d->operation, old, {d->rows, d->columns, d->column}, {});
     }
+    if (d->operation.predictor == Predictor::kRows) next_column(d);
     d->old_used += size;
     --d->tile_left;
     put(d, value, size);
@@ -80,7 +151,7 @@ Step residuals(PatchDecoder* d) {
 template <unsigned Level>
 Step intra_values(PatchDecoder* d) {
   const unsigned size = value_size(d->operation.type);
-  ValueModel<RangeDecoder, Level> model(d->range, *slot_state(d));
+  ValueModel<RangeDecoder, Level> model(d->range, *slot_state(d, d->operation.slot));
   while (d->operation_left != 0) {
     if (output_full(d)) return Step::kOutput;
     if (!decoder_can_step(d)) return Step::kInput;
@@ -90,13 +161,57 @@ Step intra_values(PatchDecoder* d) {
   return Step::kDone;
 }
 
+// The values of one byte or more of a record's field.
+template <unsigned Level>
+uint32_t field_values(PatchDecoder* d, const RecordField& field, uint32_t old) {
+  ValueModel<RangeDecoder, Level> model(d->range, *slot_state(d, field_slot(d, d->field)));
+  if (field.type != ValueType::kUint4) return code_field_value(model, field, old, d->ratio, 0);
+  const uint32_t low = code_field_value(model, field, old & 15, d->ratio, 0);
+  return low | code_field_value(model, field, old >> 4, d->ratio, 0) << 4;
+}
+
+template <unsigned Level>
+Step records(PatchDecoder* d) {
+  const RecordShape& shape = d->operation.record;
+  while (d->operation_left != 0) {
+    if (output_full(d)) return Step::kOutput;
+    if (d->tile_left == 0) {  // the first value of a record
+      if (!decoder_can_step(d)) return Step::kInput;
+      ValueModel<RangeDecoder, Level> model(d->range, *slot_state(d, field_slot(d, 0)));
+      d->tile_unchanged = static_cast<uint8_t>(model.code_tile_unchanged(0));
+      d->tile_left = record_size(shape);
+      d->field = 0;
+      d->field_left = field_size(shape.fields[0]);
+      d->ratio = kGainOne;
+    }
+    const RecordField& field = shape.fields[d->field];
+    const unsigned size = value_size(field.type);
+    if (!decoder_need_old(d, size)) return Step::kFailed;
+    uint32_t value = load_value(d->old_buffer + d->old_used, size);
+    if (d->tile_unchanged == 0) {
+      if (!decoder_can_step(d)) return Step::kInput;
+      value = field_values<Level>(d, field, value);
+    }
+    d->old_used += size;
+    d->tile_left -= size;
+    d->field_left -= size;
+    put(d, value, size);
+    if (d->field_left == 0 && d->tile_left != 0) {
+      ++d->field;
+      d->field_left = field_size(shape.fields[d->field]);
+    }
+  }
+  return Step::kDone;
+}
+
 template <unsigned Level>
 Step step_level(PatchDecoder* d) {
+  if (d->operation.kind == OperationKind::kRecords) return records<Level>(d);
   return d->operation.intra != 0 ? intra_values<Level>(d) : residuals<Level>(d);
 }
 
 bool begin_small(PatchDecoder* d) {
-  return d->job.limits.value_level == 0 && begin_values(d);
+  return d->job.limits.value_level == 0 && begin_any(d);
 }
 
 Step step_any(PatchDecoder* d) {
@@ -109,6 +224,6 @@ Step step_any(PatchDecoder* d) {
 using tensorpatch::format::kCodecValues;
 
 extern "C" const tensorpatch_codec tensorpatch_codec_values = {
-    kCodecValues, tensorpatch::begin_values, tensorpatch::step_any, nullptr, nullptr, nullptr};
+    kCodecValues, tensorpatch::begin_any, tensorpatch::step_any, nullptr, nullptr, nullptr};
 extern "C" const tensorpatch_codec tensorpatch_codec_values_small = {
     kCodecValues, tensorpatch::begin_small, tensorpatch::step_level<0>, nullptr, nullptr, nullptr};

@@ -12,70 +12,34 @@
 
 #include <stdint.h>
 
-#include "entropy_model.h"
+#include "number_model.h"
+#include "prediction.h"
 
 namespace tensorpatch {
 
-// Element types as numbers of the format.
-enum class ValueType : uint8_t {
-  kInt8 = 0,
-  kUint8 = 1,
-  kInt16 = 2,
-  kInt32 = 3,
-  kFloat16 = 4,
-  kBfloat16 = 5,
-  kFloat32 = 6,
-};
-inline constexpr unsigned kValueTypeCount = 7;
-
-inline constexpr unsigned value_size(ValueType type) {
-  switch (type) {
-    case ValueType::kInt8:
-    case ValueType::kUint8:
-      return 1;
-    case ValueType::kInt32:
-    case ValueType::kFloat32:
-      return 4;
-    default:
-      return 2;
-  }
-}
-
-// The raw bits of a value of `size` bytes, zero-extended.
-inline uint32_t load_value(const uint8_t* p, unsigned size) {
-  uint32_t value = 0;
-  for (unsigned i = 0; i < size; ++i) value |= static_cast<uint32_t>(p[i]) << (8 * i);
-  return value;
-}
-
-struct FloatShape {
-  uint8_t mantissa_bits;
-  uint8_t exponent_mask;
-};
-// For integers the exponent is always 0.
-inline constexpr FloatShape float_shape(ValueType type) {
-  switch (type) {
-    case ValueType::kFloat16:
-      return {10, 31};
-    case ValueType::kBfloat16:
-      return {7, 255};
-    case ValueType::kFloat32:
-      return {23, 255};
-    default:
-      return {0, 0};
-  }
-}
-
 inline constexpr unsigned kTile = 32;  // elements behind one "unchanged" flag
+
+// The sign bit of floats, which have two zeros; 0 for integers.
+inline uint32_t sign_of(ValueType type) {
+  return float_shape(type).exponent_mask == 0 ? 0u : 1u << (8 * value_size(type) - 1);
+}
+// What pruning leaves of a value, without a sign.
+inline uint32_t zero_of(ValueType type) {
+  return float_shape(type).exponent_mask == 0 ? from_centered(type, 0) : 0u;
+}
+
+// Of a prediction that is old itself.
+inline constexpr int32_t kNoFraction = 1 << 16;
 
 // What is known when a value is coded. Raw bits, zero-extended.
 struct ValueContext {
   ValueType type;
-  uint32_t old_bits;    // residual: the prediction
-  uint32_t above_bits;  // intra: the value one row before, or 0
+  uint32_t old_bits;               // residual: the prediction
+  uint32_t above_bits;             // intra: the value one row before, or 0
+  int32_t fraction = kNoFraction;  // residual: of the prediction
 };
 
-inline constexpr unsigned kStateCells[2] = {320, 2560};  // of level S and L
+inline constexpr unsigned kStateCells[2] = {404, 2560};  // of level S and L
 inline constexpr unsigned kStateWeights =
     36 * 3;  // level L: three for each of 36 mixes, behind the cells
 
@@ -88,6 +52,7 @@ struct ValueState {
   uint32_t signs;    // last two signs, each 0 none, 1 plus, 2 minus: newest * 1 + older * 3
   uint32_t tiles;    // of tile flags, newest in bit 0
   uint32_t seen;     // values that the mean followed, stops at 16
+  uint32_t tail;     // low bits that were zero in every value, as in a narrower type widened
   Cell tile_cells[4];
   Cell cells[1];  // kStateCells[level], then at level L the weights
 };
@@ -111,6 +76,7 @@ inline void value_state_reset(ValueState& state, unsigned level) {
   state.signs = 0;
   state.tiles = 0;
   state.seen = 0;
+  state.tail = 255;
   for (Cell& cell : state.tile_cells) cell = kCellStart;
   Cell* cells = state.cells;
   for (unsigned i = 0; i < kStateCells[level]; ++i) cells[i] = kCellStart;
@@ -135,6 +101,46 @@ class ValueModel {
   uint32_t code_residual(const ValueContext& context, uint32_t new_bits) {
     return value_size(context.type) == 1 ? narrow_residual(context, new_bits)
                                          : wide_residual(context, new_bits);
+  }
+
+  // Codes the number of steps of a grid, 0 mostly.
+  int32_t code_steps(int32_t steps) {
+    const unsigned act = activity_bucket();
+    const unsigned last = clamp(s_.last, -4, 4) + 4, before = clamp(s_.before_last, -4, 4) + 4;
+    const unsigned around = last * 9 + before;
+    const unsigned near = (s_.last != 0 ? 1u : 0u) + (s_.before_last != 0 ? 2u : 0u);
+    int32_t k = 0;
+    if (decide(kZero1 + act * 8 + near, kZero2, kZero3 + around, act, steps != 0) != 0) {
+      const unsigned negative =
+          decide(kSign1 + s_.signs, kSign2, kSign3 + around, 8, steps < 0 ? 1u : 0u);
+      note_sign(negative);
+      k = static_cast<int32_t>(
+          magnitude(act, 0, static_cast<uint32_t>(steps < 0 ? -steps : steps), kStepsBits));
+      if (negative != 0) k = -k;
+    }
+    note_residual(k);
+    return k;
+  }
+
+  // Whether new is zero, which pruning makes of small values; `value` is new where it is, with its
+  // sign.
+  unsigned code_zero(ValueType type, uint32_t old_bits, uint32_t& value) {
+    const uint32_t sign = sign_of(type);
+    const uint32_t zero = zero_of(type);
+    const unsigned context = zero_context(type, old_bits);
+    const unsigned is_zero =
+        code_bit(coder_, s_.cells[kZeroMap + context], (value & ~sign) == zero ? 1u : 0u);
+    if (is_zero == 0) return 0;
+    const unsigned old_negative = (old_bits & sign) != 0 ? 1 : 0;
+    if (sign != 0) {
+      const unsigned negative =
+          code_bit(coder_, s_.cells[kZeroSign + old_negative * 8 + (context >> 3)],
+                   (value & sign) != 0 ? 1u : 0u);
+      value = negative != 0 ? sign : 0;
+    } else {
+      value = zero;
+    }
+    return 1;
   }
 
   // Codes new by itself.
@@ -170,6 +176,14 @@ class ValueModel {
   static unsigned bit_length(uint32_t v) {
     return v == 0 ? 0 : 32u - static_cast<unsigned>(__builtin_clz(v));
   }
+  // |old| in eight steps an octave, or as it is for small integers.
+  static unsigned zero_context(ValueType type, uint32_t old_bits) {
+    const FloatShape shape = float_shape(type);
+    if (shape.exponent_mask != 0) return old_bits >> (shape.mantissa_bits - 3) & 63;
+    const int64_t v = centered(type, old_bits);
+    const int64_t size = v < 0 ? -v : v;
+    return size > 63 ? 63 : static_cast<unsigned>(size);
+  }
   void note_sign(unsigned negative) { s_.signs = (s_.signs % 3) * 3 + (negative != 0 ? 2 : 1); }
 
   // ---- 8-bit types
@@ -179,38 +193,64 @@ class ValueModel {
   static constexpr unsigned kZero2 = 512, kZero3 = 768, kMagnitude2 = 849, kMagnitude3 = 977,
                             kSign2 = 1233, kSign3 = 1489;
   static constexpr unsigned kMaxUnary = 15;
+  static constexpr unsigned kZeroMap = 320;   // 64 cells, of every type
+  static constexpr unsigned kZeroSign = 384;  // 2 x 8
+  static constexpr unsigned kTail = 400;      // 1
+  static constexpr unsigned kStepsBits = 20;  // of a grid's numbers beyond kMaxUnary, at most
 
   uint32_t narrow_residual(const ValueContext& context, uint32_t new_bits) {
-    const uint32_t old = context.old_bits;
-    const int32_t centered = context.type == ValueType::kInt8 ? static_cast<int8_t>(old)
-                                                              : static_cast<int32_t>(old) - 128;
-    const uint32_t size = static_cast<uint32_t>(centered < 0 ? -centered : centered);
+    const uint32_t expected = context.old_bits;
+    const uint32_t mask = context.type == ValueType::kUint4 ? 15 : 255;
+    const auto middle = static_cast<int32_t>(centered(context.type, expected));
+    const auto size = static_cast<uint32_t>(middle < 0 ? -middle : middle);
     const unsigned bucket = clamp(static_cast<int32_t>(bit_length(size)), 0, 7);
-    const unsigned side = centered == 0 ? 0 : centered > 0 ? 1 : 2;
     const unsigned act = activity_bucket();
     const unsigned last = clamp(s_.last, -4, 4) + 4, before = clamp(s_.before_last, -4, 4) + 4;
+    NarrowContexts at{bucket, expected, last * 9 + before,
+                      middle == 0  ? 0u
+                      : middle > 0 ? 1u
+                                   : 2u,
+                      expected};
+    if (context.fraction != kNoFraction) at = fraction_contexts(context.fraction, expected, last);
 
-    const auto residual = static_cast<int8_t>(new_bits - old);
-    const unsigned nonzero = decide(kZero1 + act * 8 + bucket, kZero2 + old,
-                                    kZero3 + last * 9 + before, act, residual != 0);
+    // Wraps around within the type's width.
+    const auto wrapped = static_cast<uint32_t>(new_bits - expected) & mask;
+    const auto residual = static_cast<int32_t>(wrapped > mask / 2 ? wrapped - mask - 1 : wrapped);
+    const unsigned nonzero = decide(kZero1 + act * 8 + at.zero, kZero2 + at.value,
+                                    kZero3 + at.around, act, residual != 0);
     int32_t r = 0;
     if (nonzero != 0) {
-      const unsigned negative = decide(kSign1 + side * 9 + s_.signs, kSign2 + old,
-                                       kSign3 + last * 9 + before, 8 + side, residual < 0);
+      const unsigned negative = decide(kSign1 + at.side * 9 + s_.signs, kSign2 + at.sign,
+                                       kSign3 + at.around, 8 + at.side, residual < 0);
       note_sign(negative);
-      r = static_cast<int32_t>(narrow_magnitude(
-          act, bucket, static_cast<uint32_t>(residual < 0 ? -residual : residual)));
+      r = static_cast<int32_t>(
+          magnitude(act, bucket, static_cast<uint32_t>(residual < 0 ? -residual : residual), 7));
       if (negative != 0) r = -r;
     }
-    s_.before_last = s_.last;
-    s_.last = r;
-    const int32_t magnitude = r < 0 ? -r : r;
-    s_.activity += ((magnitude << 8) - s_.activity) / 8;
-    return (old + static_cast<uint32_t>(r)) & 255;
+    note_residual(r);
+    return (expected + static_cast<uint32_t>(r)) & mask;
   }
 
-  // 1..128: unary in context up to kMaxUnary, then Exp-Golomb.
-  uint32_t narrow_magnitude(unsigned act, unsigned bucket, uint32_t magnitude) {
+  struct NarrowContexts {
+    unsigned zero, value, around, side, sign;
+  };
+  // Where rounding took something off, that says most about the rest.
+  static NarrowContexts fraction_contexts(int32_t fraction, uint32_t expected, unsigned last) {
+    const unsigned away = clamp((fraction < 0 ? -fraction : fraction) >> 4, 0, 7);
+    const unsigned side = fraction < -16 ? 2 : fraction > 16 ? 1 : 0;
+    const unsigned fine = clamp(fraction + 128, 0, 255);
+    return {away, expected, (fine >> 5) * 9 + last, side, fine};
+  }
+
+  void note_residual(int32_t r) {
+    s_.before_last = s_.last;
+    s_.last = r;
+    const int32_t size = r < 0 ? -r : r;
+    s_.activity += ((size << 8) - s_.activity) / 8;
+  }
+
+  // At least 1: unary in context up to kMaxUnary, then Exp-Golomb of at most `most` bits.
+  uint32_t magnitude(unsigned act, unsigned bucket, uint32_t magnitude, unsigned most) {
     const unsigned l1 = clamp(s_.last < 0 ? -s_.last : s_.last, 0, 7);
     const unsigned l2 = clamp(s_.before_last < 0 ? -s_.before_last : s_.before_last, 0, 1);
     uint32_t value = 1;
@@ -224,11 +264,11 @@ class ValueModel {
     }
     const uint32_t rest = magnitude - value + 1;  // >= 1
     unsigned length = 0;
-    while (length < 7 && code_bit(coder_, s_.cells[kEscape + length], rest >> (length + 1) != 0)) {
+    while (length < most &&
+           code_bit(coder_, s_.cells[kEscape + length], rest >> (length + 1) != 0)) {
       ++length;
     }
-    const uint32_t low = length == 0 ? 0 : coder_.raw(rest & ((1u << length) - 1), length);
-    return value + (1u << length | low) - 1;
+    return value + code_raw(1, length, rest) - 1;
   }
 
   unsigned activity_bucket() const {
@@ -262,8 +302,8 @@ class ValueModel {
 
   // ---- 16- and 32-bit types
   // ---------------------------------------------------------------------- Cells of set 1: zero 16
-  // x 4, sign 2 x 9, steps 4 x 24, two bits below the leading one 33 x 4.
-  static constexpr unsigned kWideZero1 = 0, kWideSign = 64, kSteps1 = 82, kTop = 178;
+  // x 4, sign 3 x 9, steps 4 x 24, two bits below the leading one 33 x 4.
+  static constexpr unsigned kWideZero1 = 0, kWideSign = 64, kSteps1 = 91, kTop = 187;
   static constexpr unsigned kWideZero2 = 512, kSteps2 = 640, kWideZero3 = 1408, kSteps3 = 1440;
   static constexpr int32_t kStepReach = 12, kMaxSteps = 20;
 
@@ -286,13 +326,14 @@ class ValueModel {
   uint32_t wide_residual(const ValueContext& context, uint32_t new_bits) {
     const unsigned shift = 32 - 8 * value_size(context.type);
     const FloatShape shape = float_shape(context.type);
+    const bool is_float = shape.exponent_mask != 0;
     const uint32_t exponent = context.old_bits >> shape.mantissa_bits & shape.exponent_mask;
-    const int32_t old = to_ordered(context.old_bits, context.type);
-    const unsigned old_negative = old < 0;
+    const unsigned tail = code_tail(context.type, new_bits);
+    const int32_t old = to_ordered(context.old_bits, context.type) >> tail;
     // Wraps around within the type's width, so that it always fits.
-    const uint32_t wrapped =
-        (static_cast<uint32_t>(to_ordered(new_bits, context.type)) - static_cast<uint32_t>(old))
-        << shift;
+    const uint32_t wrapped = (static_cast<uint32_t>(to_ordered(new_bits, context.type) >> tail) -
+                              static_cast<uint32_t>(old))
+                             << shift;
     const int32_t difference = static_cast<int32_t>(wrapped) >> shift;
     const uint32_t size =
         difference < 0 ? 0u - static_cast<uint32_t>(difference) : static_cast<uint32_t>(difference);
@@ -301,23 +342,52 @@ class ValueModel {
     uint32_t magnitude = 0;
     unsigned negative = 0;
     if (length != 0) {
-      negative =
-          code_bit(coder_, s_.cells[kWideSign + old_negative * 9 + s_.signs], difference < 0);
+      unsigned side = old < 0 ? 1u : 0u;
+      if (context.fraction != kNoFraction) {
+        side = context.fraction < -32 ? 2u : context.fraction > 32 ? 1u : 0u;
+      }
+      negative = code_bit(coder_, s_.cells[kWideSign + side * 9 + s_.signs], difference < 0);
       note_sign(negative);
       magnitude = code_below_leading(length, size);
     }
     const uint32_t sum = static_cast<uint32_t>(old) + (negative != 0 ? 0u - magnitude : magnitude);
-    return from_ordered(static_cast<int32_t>(sum << shift) >> shift, context.type);
+    const int32_t moved = static_cast<int32_t>(sum << shift) >> shift;
+    // The tail of a negative float's order is ones.
+    const uint32_t widened = static_cast<uint32_t>(moved) << tail;
+    const uint32_t ones = is_float && moved < 0 ? (1u << tail) - 1 : 0u;
+    return note_tail(from_ordered(static_cast<int32_t>(widened | ones), context.type));
   }
+
+  // How many low bits of new are zero because all before had them zero: that many or none.
+  unsigned code_tail(ValueType type, uint32_t new_bits) {
+    const unsigned mantissa = float_shape(type).mantissa_bits;
+    const uint32_t most = mantissa != 0 ? mantissa : 8 * value_size(type) - 1;
+    const uint32_t tail = s_.tail < most ? s_.tail : most;
+    if (tail < kLeastTail) return 0;
+    const unsigned zero =
+        code_bit(coder_, s_.cells[kTail], (new_bits & ((1u << tail) - 1)) == 0 ? 1u : 0u);
+    return zero != 0 ? tail : 0;
+  }
+  uint32_t note_tail(uint32_t new_bits) {
+    if (new_bits != 0 && (new_bits & ((1u << (s_.tail & 31)) - 1)) != 0) {
+      s_.tail = static_cast<uint32_t>(__builtin_ctz(new_bits));
+    }
+    return new_bits;
+  }
+  static constexpr uint32_t kLeastTail = 4;
 
   // The bit length of a difference, 0..32: zero flag, then steps away from the expected length.
   unsigned code_length(const ValueContext& context, uint32_t exponent, unsigned length) {
     const unsigned key = shape_key(context, exponent);
     const int32_t expected = s_.mean - static_cast<int32_t>(exponent << 8);  // 8 fractional bits
     const unsigned zero_bucket = clamp((expected + (3 << 8)) >> 7, 0, 15);
-    const unsigned top_bits = mantissa_top(context);
+    unsigned near = s_.history & 3, top_bits = mantissa_top(context);
+    if (context.fraction != kNoFraction) {
+      near = clamp((context.fraction < 0 ? -context.fraction : context.fraction) >> 5, 0, 3);
+      top_bits = near;
+    }
     const unsigned nonzero =
-        decide(kWideZero1 + zero_bucket * 4 + (s_.history & 3), kWideZero2 + key * 4 + top_bits,
+        decide(kWideZero1 + zero_bucket * 4 + near, kWideZero2 + key * 4 + top_bits,
                kWideZero3 + (s_.history & 31), 24 + (zero_bucket >> 2), length != 0);
     s_.history = s_.history << 1 | nonzero;
     if (nonzero == 0) return 0;
@@ -394,12 +464,7 @@ class ValueModel {
     return code_raw(result, rest, value);
   }
   uint32_t code_raw(uint32_t result, unsigned rest, uint32_t value) {
-    while (rest > 0) {
-      const unsigned part = rest < 12 ? rest : 12;
-      rest -= part;
-      result = result << part | coder_.raw(value >> rest & ((1u << part) - 1), part);
-    }
-    return result;
+    return static_cast<uint32_t>(code_raw_bits(coder_, result, rest, value));
   }
 
   // A float by itself: sign, exponent near the running mean, three modelled mantissa bits, the rest
@@ -412,6 +477,7 @@ class ValueModel {
     const unsigned negative =
         code_bit(coder_, s_.cells[kIntraSign + s_.signs], new_bits >> sign_at & 1);
     note_sign(negative);
+    const unsigned tail = code_tail(context.type, new_bits);
 
     const int32_t start = static_cast<int32_t>(clamp((s_.mean + 128) >> 8, 0, shape.exponent_mask));
     const auto above =
@@ -435,8 +501,10 @@ class ValueModel {
       mantissa = mantissa << 1 | code_bit(coder_, s_.cells[kIntraMantissa + row * 8 + mantissa],
                                           new_bits >> rest & 1);
     }
-    mantissa = code_raw(mantissa, rest, new_bits) & ((1u << shape.mantissa_bits) - 1);
-    return negative << sign_at | coded << shape.mantissa_bits | mantissa;
+    const unsigned silent = rest < tail ? rest : tail;
+    mantissa = code_raw(mantissa, rest - silent, new_bits >> silent) << silent;
+    mantissa &= (1u << shape.mantissa_bits) - 1;
+    return note_tail(negative << sign_at | coded << shape.mantissa_bits | mantissa);
   }
 
   Coder& coder_;

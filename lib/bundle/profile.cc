@@ -19,25 +19,32 @@ constexpr uint32_t kZstdBit = 1u << format::kCodecZstd;
 
 // All numbers of the named profiles. Columns of PatchLimits: block, restart interval, erase, write;
 // log2 of history, value slots, value level, log2 of byte cells, of match entries, of the zstd
-// window (0: none).
+// window (0: none), of column numbers.
 const Profile kNamed[] = {
     {"linux",
      4096 * kKiB,
-     {64 * kKiB, 1024 * kKiB, 4 * kKiB, 4 * kKiB, 20, 8, 1, 18, 16, 20},
+     {64 * kKiB, 1024 * kKiB, 4 * kKiB, 4 * kKiB, 20, 8, 1, 18, 16, 20, 16},
      kPlainCodecs | kZstdBit},
     {"mcu-256k",
      256 * kKiB,
-     {8 * kKiB, 128 * kKiB, 4 * kKiB, 256, 15, 5, 1, 15, 11, 0},
+     {8 * kKiB, 128 * kKiB, 4 * kKiB, 256, 15, 4, 1, 15, 11, 0, 12},
      kPlainCodecs},
-    {"mcu-64k", 64 * kKiB, {4 * kKiB, 128 * kKiB, 4 * kKiB, 256, 12, 3, 1, 12, 8, 0}, kPlainCodecs},
-    {"mcu-16k", 16 * kKiB, {1 * kKiB, 64 * kKiB, 4 * kKiB, 256, 11, 2, 0, 10, 0, 0}, kPlainCodecs},
-    {"mcu-8k", 8 * kKiB, {1 * kKiB, 64 * kKiB, 4 * kKiB, 64, 9, 1, 0, 8, 0, 0}, kPlainCodecs},
+    {"mcu-64k",
+     64 * kKiB,
+     {4 * kKiB, 128 * kKiB, 4 * kKiB, 256, 12, 2, 1, 12, 8, 0, 11},
+     kPlainCodecs},
+    {"mcu-16k",
+     16 * kKiB,
+     {1 * kKiB, 64 * kKiB, 4 * kKiB, 256, 11, 2, 0, 10, 0, 0, 7},
+     kPlainCodecs},
+    {"mcu-8k", 8 * kKiB, {1 * kKiB, 64 * kKiB, 4 * kKiB, 64, 9, 1, 0, 8, 0, 0, 0}, kPlainCodecs},
 };
 
 // Least values that fit_limits goes down to; the ranges of docs/FORMAT.md.
 constexpr uint8_t kMinHistoryLog2 = 8;
 constexpr uint8_t kMinByteCellsLog2 = 8;
 constexpr uint8_t kMinMatchLog2 = 6;
+constexpr uint8_t kMinColumnLog2 = 6;
 
 using Json = nlohmann::json;
 
@@ -124,6 +131,7 @@ bool take_field(const std::string& key, const Json& value, Profile& profile) {
   if (key == "byte_cells") return take_power(value, kPowerOrNone, limits.byte_cells_log2);
   if (key == "match_entries") return take_power(value, kPowerOrNone, limits.match_log2);
   if (key == "zstd_window") return take_power(value, kPowerOrNone, limits.zstd_window_log2);
+  if (key == "column_numbers") return take_power(value, kPowerOrNone, limits.column_log2);
   if (key == "codecs") return take_codecs(value, profile.codecs);
   return false;
 }
@@ -142,6 +150,7 @@ void lower_to_file(PatchLimits& limits, uint8_t min_history, uint64_t largest_ne
   lower(limits.history_log2, size_log2, min_history);
   lower(limits.byte_cells_log2, size_log2 + kCellsPerByteLog2, kMinByteCellsLog2);
   lower(limits.match_log2, size_log2, kMinMatchLog2);
+  lower(limits.column_log2, size_log2, kMinColumnLog2);
 }
 
 // Gives up a little; false when nothing is left to give. Values may go, bytes not: every patch may
@@ -153,6 +162,10 @@ bool lower_one_step(PatchLimits& limits, uint8_t min_history) {
                             : uint8_t{0};
   } else if (limits.byte_cells_log2 > kMinByteCellsLog2) {
     --limits.byte_cells_log2;
+  } else if (limits.column_log2 != 0) {
+    limits.column_log2 = limits.column_log2 > kMinColumnLog2
+                             ? static_cast<uint8_t>(limits.column_log2 - 1)
+                             : uint8_t{0};
   } else if (limits.value_level != 0) {
     --limits.value_level;
   } else if (limits.value_slots != 0) {

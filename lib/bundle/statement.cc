@@ -53,6 +53,7 @@ void encode_header(const Statement& s, uint8_t* p) {
   p[at::kByteCellsLog2] = s.limits.byte_cells_log2;
   p[at::kMatchLog2] = s.limits.match_log2;
   p[at::kZstdWindowLog2] = s.limits.zstd_window_log2;
+  p[at::kColumnLog2] = s.limits.column_log2;
   wire::write_u32(p + at::kManifestSize, s.manifest_size);
   put(p + at::kManifestDigest, s.manifest_digest);
 }
@@ -90,6 +91,7 @@ Statement decode_header(const uint8_t* p) {
   s.limits.byte_cells_log2 = p[at::kByteCellsLog2];
   s.limits.match_log2 = p[at::kMatchLog2];
   s.limits.zstd_window_log2 = p[at::kZstdWindowLog2];
+  s.limits.column_log2 = p[at::kColumnLog2];
   s.manifest_size = wire::read_u32(p + at::kManifestSize);
   s.manifest_digest = get<32>(p + at::kManifestDigest);
   return s;

@@ -153,6 +153,45 @@ class TensorMatcher {
   std::vector<const OldTensor*> result_;
 };
 
+// The fields of a quantised block; 4-bit and 8-bit codes behind a scale count in its units.
+RecordShape record_of(const model::BlockLayout& block) {
+  RecordShape record;
+  if (block.fields.size() > kMaxFields) return record;
+  bool has_scale = false;
+  for (const model::BlockField& field : block.fields) {
+    RecordField made;
+    made.count = field.size;
+    made.type = ValueType::kUint8;
+    switch (field.kind) {
+      case model::FieldKind::kFloat16:
+        made.type = ValueType::kFloat16;
+        break;
+      case model::FieldKind::kFloat32:
+        made.type = ValueType::kFloat32;
+        break;
+      case model::FieldKind::kInt16:
+        made.type = ValueType::kInt16;
+        break;
+      case model::FieldKind::kInt8:
+        made.type = ValueType::kInt8;
+        break;
+      case model::FieldKind::kNibbles:
+        made.type = ValueType::kUint4;
+        made.count = static_cast<uint16_t>(field.size * 2);
+        break;
+      default:
+        break;
+    }
+    if (made.type != ValueType::kUint4) made.count /= static_cast<uint16_t>(value_size(made.type));
+    const bool codes = made.type == ValueType::kUint4 || made.type == ValueType::kInt8;
+    made.scaled = codes && has_scale ? 1 : 0;
+    has_scale = has_scale || made.type == ValueType::kFloat16;
+    if (made.count >= 512) return {};
+    record.fields[record.count++] = made;
+  }
+  return record;
+}
+
 // A stretch of new that no tensor accounts for, and the alignments found inside it.
 struct Rest {
   uint64_t offset;
@@ -254,6 +293,14 @@ class Aligner {
   }
 
  private:
+  // Where the outermost dimension is not that of the channels, the innermost is.
+  static uint64_t row_bytes(const Segment& segment) {
+    const uint64_t elements = segment.row_elements != 0 || segment.shape.empty()
+                                  ? segment.row_elements
+                                  : segment.shape.back();
+    return elements * model::element_size(segment.type);
+  }
+
   void add_tensors() {
     const auto& segments = input_.new_model->segments;
     uint64_t at = 0;
@@ -267,14 +314,14 @@ class Aligner {
       const uint64_t size = std::min(segment.size, old.size);
       add_rest(segment.offset);
       out_.push_back({segment.offset, size, OldPlace{old.offset, matched_[i]->component},
-                      value_type(segment.type),
-                      segment.row_elements * model::element_size(segment.type)});
+                      value_type(segment.type), row_bytes(segment), record_of(segment.block)});
       if (segment.size > size) {  // it grew: new rows
         out_.push_back({segment.offset + size,
                         segment.size - size,
                         {},
                         value_type(segment.type),
-                        segment.row_elements * model::element_size(segment.type)});
+                        row_bytes(segment),
+                        record_of(segment.block)});
       }
       at = segment.offset + segment.size;
     }

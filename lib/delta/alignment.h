@@ -18,6 +18,7 @@ struct Alignment {
   std::optional<OldPlace> old;    // a stretch of the same size
   std::optional<ValueType> type;  // when the model says what the bytes are
   uint64_t row_bytes = 0;         // of one row of the tensor, 0 unknown
+  RecordShape record{};           // of its blocks, when it has any
 };
 
 // The format's value type for a model's element type; none for 64-bit and unstructured types.

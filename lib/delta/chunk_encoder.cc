@@ -12,7 +12,13 @@ constexpr uint64_t kTrialValues = 4096;
 
 // What a slot's statistics are about; different purposes never share a slot without a reset.
 uint32_t purpose(const Operation& operation) {
-  return 1 + static_cast<uint32_t>(operation.type) * 2 + operation.intra;
+  if (operation.kind == OperationKind::kRecords) return 1;
+  return 2 +
+         ((static_cast<uint32_t>(operation.type) * 3 + static_cast<uint32_t>(operation.predictor)) *
+              2 +
+          operation.zero_map) *
+             2 +
+         operation.intra;
 }
 
 }  // namespace
@@ -28,22 +34,29 @@ ChunkEncoder::ChunkEncoder(const std::vector<ComponentInput>& components, uint32
   slot_uses_.assign(limits.value_slots, 0);
 }
 
+// Whether the beginning of a run is coded better with slots that are reset.
+bool ChunkEncoder::past_costs_more(const ValueRun& run) const {
+  ValueRun trial = run;
+  const uint64_t most =
+      run.operation.kind == OperationKind::kRecords ? kTrialValues / 32 : kTrialValues;
+  trial.count = std::min(trial.count, most);
+  CostCounter going_on, fresh;
+  std::vector<ValueSlot> slots = slots_;
+  code_values(going_on, slots, view_, trial);
+  for (ValueSlot& slot : slots) slot.reset();
+  code_values(fresh, slots, view_, trial);
+  return fresh.bytes() + 1 < going_on.bytes();
+}
+
 // A slot whose statistics are of the same purpose, reset if its past would cost more than it saves;
 // else an unused slot, else the one that stands longest.
-void ChunkEncoder::choose_slot(Operation& operation, const ValueRun& run) {
+void ChunkEncoder::choose_slot(ValueRun& run) {
+  Operation& operation = run.operation;
   const uint32_t wanted = purpose(operation);
   const auto same = std::find(slot_uses_.begin(), slot_uses_.end(), wanted);
   if (same != slot_uses_.end()) {
-    const auto index = static_cast<size_t>(same - slot_uses_.begin());
-    ValueRun trial = run;
-    trial.count = std::min(trial.count, kTrialValues);
-    CostCounter going_on, fresh;
-    ValueSlot past = slots_[index];
-    code_values(going_on, past, view_, trial);
-    past.reset();
-    code_values(fresh, past, view_, trial);
-    operation.slot = static_cast<uint8_t>(index);
-    operation.fresh = fresh.bytes() + 1 < going_on.bytes() ? 1 : 0;
+    operation.slot = static_cast<uint8_t>(same - slot_uses_.begin());
+    operation.fresh = past_costs_more(run) ? 1 : 0;
     return;
   }
   const auto unused = std::find(slot_uses_.begin(), slot_uses_.end(), 0u);
@@ -54,24 +67,46 @@ void ChunkEncoder::choose_slot(Operation& operation, const ValueRun& run) {
   operation.fresh = 1;
 }
 
-void ChunkEncoder::encode(Operation operation, uint64_t new_offset) {
-  const unsigned value_bytes = value_size(operation.type);
-  ValueRun run{operation.type, operation.intra != 0, operation.row_bytes,
-               nullptr,        new_offset,           operation.size / value_bytes};
-  if (operation.kind == OperationKind::kValues) {
-    if (!run.intra) {
+// Records use the last slots, one for each field.
+void ChunkEncoder::choose_record_slots(ValueRun& run) {
+  Operation& operation = run.operation;
+  const uint32_t wanted = purpose(operation);
+  const auto begin = slot_uses_.end() - operation.record.count;
+  const bool known =
+      std::all_of(begin, slot_uses_.end(), [&](uint32_t use) { return use == wanted; });
+  operation.fresh = !known || operation.record != last_record_ || past_costs_more(run) ? 1 : 0;
+  std::fill(begin, slot_uses_.end(), wanted);
+  last_record_ = operation.record;
+}
+
+void ChunkEncoder::encode(Operation operation, uint64_t new_offset, const RowNumbers* numbers) {
+  const bool is_record = operation.kind == OperationKind::kRecords;
+  const bool is_values = operation.kind == OperationKind::kValues || is_record;
+  ValueRun run{operation, numbers, nullptr, new_offset, 0};
+  if (is_values) {
+    run.count =
+        operation.size / (is_record ? record_size(operation.record) : value_size(operation.type));
+    if (operation_reads_old(operation)) {
       run.old_values = components_[operation.old.component].old_bytes.data() + operation.old.offset;
     }
-    choose_slot(operation, run);
+    if (is_record) {
+      choose_record_slots(run);
+    } else {
+      choose_slot(run);
+    }
+    operation = run.operation;
   }
   OperationCoder<RangeEncoder> coder(encoder_, operations_,
                                      static_cast<uint32_t>(components_.size()));
   coder.code(operation);
-  if (operation.kind == OperationKind::kValues) {
+  if (is_values) {
     used_codecs_ |= 1u << format::kCodecValues;
-    ValueSlot& slot = slots_[operation.slot];
-    if (operation.fresh != 0) slot.reset();
-    code_values(encoder_, slot, view_, run);
+    if (is_record && operation.fresh != 0) {
+      std::for_each_n(slots_.rbegin(), operation.record.count, [](ValueSlot& s) { s.reset(); });
+    } else if (operation.fresh != 0) {
+      slots_[operation.slot].reset();
+    }
+    code_values(encoder_, slots_, view_, run);
   } else if (operation.kind == OperationKind::kBytes) {
     used_codecs_ |= 1u << format::kCodecBytes;
     if (byte_tables_ == nullptr) byte_tables_ = std::make_unique<ByteTables>(limits_);

@@ -6,12 +6,16 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "apply/patch_decoder.h"
+#include "apply/residual_model.h"
 #include "base/file.h"
 #include "delta/delta.h"
 #include "delta/entropy_encoder.h"
+#include "delta/predictors.h"
 
 namespace tensorpatch::delta {
 
@@ -80,54 +84,154 @@ struct NewView {
   }
 };
 
-// Codes the values of an operation, `count` of them, with any coder.
-// old_values: null for intra. new_values points into the new file, at new_offset.
+// A stretch of an operation's values.
 struct ValueRun {
-  ValueType type;
-  bool intra;
-  uint32_t row_bytes;
-  const uint8_t* old_values;
-  uint64_t new_offset;
-  uint64_t count;
+  Operation operation;        // says how they are coded; size, slot and fresh do not matter
+  const RowNumbers* numbers;  // of the rows predictor, else null
+  const uint8_t* old_values;  // null for intra
+  uint64_t new_offset;        // of the first value
+  uint64_t count;             // of values, or of records
 };
 
 template <unsigned Level, class Coder>
-void code_values(Coder& coder, ValueState& state, const NewView& view, const ValueRun& run) {
-  const unsigned size = value_size(run.type);
-  const uint8_t* values = view.bytes.data() + run.new_offset;
+void code_intra_values(Coder& coder, ValueState& state, const NewView& view, const ValueRun& run) {
+  const ValueType type = run.operation.type;
+  const unsigned size = value_size(type);
+  const uint32_t row_bytes = run.operation.row_bytes;
   ValueModel<Coder, Level> model(coder, state);
-  if (run.intra) {
-    for (uint64_t i = 0; i < run.count; ++i) {
-      const uint64_t at = run.new_offset + i * size;
-      uint32_t above = 0;
-      const uint64_t known = at - view.restart_offset;
-      if (run.row_bytes >= size && run.row_bytes <= known && run.row_bytes <= view.reach) {
-        above = load_value(view.bytes.data() + at - run.row_bytes, size);
-      }
-      model.code_intra({run.type, 0, above}, load_value(values + i * size, size));
+  for (uint64_t i = 0; i < run.count; ++i) {
+    const uint64_t at = run.new_offset + i * size;
+    uint32_t above = 0;
+    const uint64_t known = at - view.restart_offset;
+    if (row_bytes >= size && row_bytes <= known && row_bytes <= view.reach) {
+      above = load_value(view.bytes.data() + at - row_bytes, size);
     }
-    return;
+    model.code_intra({type, 0, above}, load_value(view.bytes.data() + at, size));
   }
+}
+
+// The numbers of the rows predictor as the coder comes to them.
+template <class Coder>
+class RowWriter {
+ public:
+  RowWriter(Coder& coder, const ValueRun& run)
+      : shape_(run.operation.rows), model_(coder, state_, shape_), numbers_(*run.numbers) {
+    row_state_reset(state_, shape_);
+    const unsigned per_column = column_numbers(shape_);
+    for (size_t i = 0; i < numbers_.columns.size(); ++i) {
+      model_.code_of_column(static_cast<unsigned>(i % per_column), numbers_.columns[i]);
+    }
+    column_ = shape_.column;
+    begin_row();
+  }
+  RowPlace place() const { return {&state_, numbers_.columns.data(), column_}; }
+  // After each value but the last.
+  void advance() {
+    if (++column_ != shape_.row_values) return;
+    column_ = 0;
+    begin_row();
+  }
+
+ private:
+  void begin_row() {
+    for (unsigned i = 0; i < row_numbers(shape_); ++i) {
+      state_.row[i] = model_.code_of_row(i, numbers_.rows[next_++]);
+    }
+  }
+  const RowsShape& shape_;
+  RowState state_;
+  RowModel<Coder> model_;
+  const RowNumbers& numbers_;
+  uint32_t column_ = 0;
+  size_t next_ = 0;
+};
+
+template <unsigned Level, class Coder>
+void code_residual_values(Coder& coder, ValueState& state, const NewView& view,
+                          const ValueRun& run) {
+  const Operation& operation = run.operation;
+  const unsigned size = value_size(operation.type);
+  const uint8_t* new_values = view.bytes.data() + run.new_offset;
+  ValueModel<Coder, Level> model(coder, state);
+  std::optional<RowWriter<Coder>> rows;
+  if (operation.predictor == Predictor::kRows) rows.emplace(coder, run);
   for (uint64_t tile = 0; tile < run.count; tile += kTile) {
-    const uint64_t in_tile = std::min<uint64_t>(kTile, run.count - tile);
-    const uint8_t* old_tile = run.old_values + tile * size;
-    const uint8_t* new_tile = values + tile * size;
-    const bool unchanged = std::equal(new_tile, new_tile + in_tile * size, old_tile);
+    const uint64_t end = std::min<uint64_t>(tile + kTile, run.count);
+    const bool unchanged =
+        std::equal(new_values + tile * size, new_values + end * size, run.old_values + tile * size);
     model.code_tile_unchanged(unchanged ? 1 : 0);
-    if (unchanged) continue;
-    for (uint64_t i = 0; i < in_tile; ++i) {
-      model.code_residual({run.type, load_value(old_tile + i * size, size), 0},
-                          load_value(new_tile + i * size, size));
+    for (uint64_t i = tile; i < end; ++i) {
+      if (!unchanged) {
+        const uint32_t old_bits = load_value(run.old_values + i * size, size);
+        NewValue value{load_value(new_values + i * size, size), 0};
+        if (operation.predictor == Predictor::kGrid) {
+          value.steps =
+              grid_steps(operation.type, old_bits, value.bits, operation.grid).value_or(0);
+        }
+        code_residual_value(model, operation, old_bits, rows ? rows->place() : RowPlace{}, value);
+      }
+      if (rows && i + 1 < run.count) rows->advance();
     }
   }
 }
 
-template <class Coder>
-void code_values(Coder& coder, ValueSlot& slot, const NewView& view, const ValueRun& run) {
-  if (slot.level() == 0) {
-    code_values<0>(coder, slot.state(), view, run);
+template <unsigned Level, class Coder>
+void code_records(Coder& coder, std::span<ValueSlot> slots, const NewView& view,
+                  const ValueRun& run) {
+  const RecordShape& shape = run.operation.record;
+  const uint32_t size = record_size(shape);
+  const auto state = [&](unsigned field) -> ValueState& {
+    return slots[slots.size() - 1 - field].state();
+  };
+  const uint8_t* old_next = run.old_values;
+  const uint8_t* new_next = view.bytes.data() + run.new_offset;
+  for (uint64_t i = 0; i < run.count; ++i) {
+    const bool unchanged = std::equal(new_next, new_next + size, old_next);
+    ValueModel<Coder, Level>(coder, state(0)).code_tile_unchanged(unchanged ? 1 : 0);
+    if (unchanged) {
+      old_next += size, new_next += size;
+      continue;
+    }
+    int32_t ratio = kGainOne;
+    for (unsigned f = 0; f < shape.count; ++f) {
+      const RecordField& field = shape.fields[f];
+      ValueModel<Coder, Level> model(coder, state(f));
+      const unsigned step = value_size(field.type);
+      for (const uint8_t* end = new_next + field_size(field); new_next != end;) {
+        const uint32_t from = load_value(old_next, step), to = load_value(new_next, step);
+        if (field.type == ValueType::kUint4) {
+          code_field_value(model, field, from & 15, ratio, to & 15);
+          code_field_value(model, field, from >> 4, ratio, to >> 4);
+        } else {
+          code_field_value(model, field, from, ratio, to);
+        }
+        old_next += step, new_next += step;
+      }
+    }
+  }
+}
+
+template <unsigned Level, class Coder>
+void code_values_at(Coder& coder, std::span<ValueSlot> slots, const NewView& view,
+                    const ValueRun& run) {
+  const Operation& operation = run.operation;
+  if (operation.kind == OperationKind::kRecords) {
+    code_records<Level>(coder, slots, view, run);
+  } else if (operation.intra != 0) {
+    code_intra_values<Level>(coder, slots[operation.slot].state(), view, run);
   } else {
-    code_values<1>(coder, slot.state(), view, run);
+    code_residual_values<Level>(coder, slots[operation.slot].state(), view, run);
+  }
+}
+
+// Codes a run with any coder. Records use the last slots, the others slots[operation.slot].
+template <class Coder>
+void code_values(Coder& coder, std::span<ValueSlot> slots, const NewView& view,
+                 const ValueRun& run) {
+  if (slots.front().level() == 0) {
+    code_values_at<0>(coder, slots, view, run);
+  } else {
+    code_values_at<1>(coder, slots, view, run);
   }
 }
 
@@ -193,14 +297,17 @@ class ChunkEncoder {
   ChunkEncoder(const std::vector<ComponentInput>& components, uint32_t component,
                const PatchLimits& limits, uint64_t restart_offset);
 
-  // operation.slot and fresh are chosen here. new_offset ascends without gaps.
-  void encode(Operation operation, uint64_t new_offset);
+  // operation.slot and fresh are chosen here. new_offset ascends without gaps. `numbers`: of the
+  // rows predictor, else null.
+  void encode(Operation operation, uint64_t new_offset, const RowNumbers* numbers);
   size_t size() const { return encoder_.size(); }
   uint32_t used_codecs() const { return used_codecs_; }
   std::vector<uint8_t> finish() { return encoder_.finish(); }
 
  private:
-  void choose_slot(Operation& operation, const ValueRun& run);
+  void choose_slot(ValueRun& run);
+  void choose_record_slots(ValueRun& run);
+  bool past_costs_more(const ValueRun& run) const;
 
   const std::vector<ComponentInput>& components_;
   uint32_t component_;
@@ -209,6 +316,7 @@ class ChunkEncoder {
   RangeEncoder encoder_;
   OperationModel operations_{};
   std::vector<ValueSlot> slots_;
+  RecordShape last_record_{};
   std::vector<uint32_t> slot_uses_;  // what each slot was last used for, 0: never
   std::unique_ptr<ByteTables> byte_tables_;
   uint32_t used_codecs_ = 1u << format::kCodecOperations;

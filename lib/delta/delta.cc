@@ -5,6 +5,7 @@
 #include <zstd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <memory>
 #include <mutex>
@@ -85,7 +86,7 @@ class PatchMaker {
     uint64_t literal = 0;
     for (const PlannedOperation& planned : plan) {
       const size_t before = encoder.size();
-      encoder.encode(planned.operation, planned.new_offset);
+      encoder.encode(planned.operation, planned.new_offset, planned.numbers.get());
       chunk.shares.push_back({planned, encoder.size() - before});
       if (!operation_reads_old(planned.operation)) literal += planned.operation.size;
     }
@@ -147,27 +148,19 @@ class PatchMaker {
       SegmentShare& segment = shares_[static_cast<size_t>(it - segments.begin())];
       const double part = static_cast<double>(to - from) / static_cast<double>(end - begin);
       segment.payload += static_cast<double>(share.payload) * part;
-      segment.methods |= 1u << method_of(share.planned.operation);
+      segment.methods |= 1u << static_cast<unsigned>(method_of(share.planned.operation));
     }
   }
 
-  enum Method : unsigned { kCopied, kResidual, kIntra, kLiteral };
-  static unsigned method_of(const Operation& operation) {
-    if (operation.kind == OperationKind::kCopy) return kCopied;
-    if (operation.kind == OperationKind::kBytes) return kLiteral;
-    return operation.intra != 0 ? kIntra : kResidual;
-  }
-
   void report_segments() {
-    static constexpr const char* kNames[] = {"copy", "residual", "intra", "bytes"};
     for (size_t i = 0; i < shares_.size(); ++i) {
       SegmentReport segment;
       segment.segment = i;
       segment.patch_bytes = static_cast<uint64_t>(std::llround(shares_[i].payload));
       const unsigned methods = shares_[i].methods;
       segment.method = "mixed";
-      for (unsigned m = 0; m < 4; ++m) {
-        if (methods == 1u << m) segment.method = kNames[m];
+      if (std::has_single_bit(methods)) {
+        segment.method = method_name(static_cast<Method>(std::countr_zero(methods)));
       }
       report_.segments.push_back(std::move(segment));
     }
@@ -192,6 +185,32 @@ class PatchMaker {
 };
 
 }  // namespace
+
+std::string_view method_name(Method method) {
+  static constexpr std::string_view kNames[kMethodCount] = {
+      "copy",   "residual", "zero map", "gain",    "low rank", "grid",
+      "blocks", "intra",    "bytes",    "literal", "zstd"};
+  return kNames[static_cast<size_t>(method)];
+}
+
+Method method_of(const Operation& operation) {
+  switch (operation.kind) {
+    case OperationKind::kCopy:
+      return Method::kCopy;
+    case OperationKind::kRecords:
+      return Method::kBlocks;
+    case OperationKind::kBytes:
+      return operation.intra != 0 ? Method::kLiteral : Method::kBytes;
+    case OperationKind::kValues:
+      break;
+  }
+  if (operation.intra != 0) return Method::kIntra;
+  if (operation.predictor == Predictor::kGrid) return Method::kGrid;
+  if (operation.predictor == Predictor::kRows) {
+    return operation.rows.rank != 0 ? Method::kLowRank : Method::kGain;
+  }
+  return operation.zero_map != 0 ? Method::kZeroMap : Method::kResidual;
+}
 
 Result<PatchReport> make_patch(const std::vector<ComponentInput>& components, size_t index,
                                const PatchOptions& options, base::Sink& patch) {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "apply/operation_model.h"
@@ -33,10 +34,28 @@ struct PatchOptions {
   std::function<void(uint64_t done, uint64_t total)> progress;  // bytes of new; may be empty
 };
 
+// How a stretch of new travels in the patch.
+enum class Method : uint8_t {
+  kCopy,      // old as it is
+  kResidual,  // differences to old
+  kZeroMap,   // the same, behind a map of new zeros
+  kGain,      // differences to old times a gain for each row or column
+  kLowRank,   // differences to old plus a low-rank update
+  kGrid,      // steps of a grid around old
+  kBlocks,    // the fields of quantised blocks, each with its differences to old
+  kIntra,     // values by themselves
+  kBytes,     // bytes in the context of old
+  kLiteral,   // bytes by themselves
+  kZstd,      // a zstd frame
+};
+inline constexpr unsigned kMethodCount = 11;
+std::string_view method_name(Method method);  // "copy", "residual", "zero map", ...
+Method method_of(const Operation& operation);
+
 // How a segment of new travels in the patch.
 struct SegmentReport {
   size_t segment = 0;        // index into new_model->segments
-  std::string method;        // "copy", "residual", "intra", "bytes", "mixed"
+  std::string method;        // a method's name, or "mixed"
   uint64_t patch_bytes = 0;  // its share of the patch, estimated
 };
 

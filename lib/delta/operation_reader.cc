@@ -1,6 +1,7 @@
 // delta/operation_reader.cc: steps the patch decoder from operation to operation.
 // SPDX-License-Identifier: Apache-2.0
 #include "delta/operation_reader.h"
+#include "delta/delta.h"
 
 #include <algorithm>
 #include <cstring>
@@ -8,15 +9,9 @@
 namespace tensorpatch::delta {
 namespace {
 
-constexpr const char* kMethods[] = {"copy",    "residual", "intra", "bytes against old",
-                                    "literal", "zstd"};
-
-size_t method_of(const PatchDecoder& decoder) {
-  if (decoder.codec != nullptr && decoder.codec->decode != nullptr) return 5;
-  const Operation& operation = decoder.operation;
-  if (operation.kind == OperationKind::kCopy) return 0;
-  const size_t intra = operation.intra != 0 ? 1 : 0;
-  return operation.kind == OperationKind::kValues ? 1 + intra : 3 + intra;
+size_t method_index(const PatchDecoder& decoder) {
+  const bool packed = decoder.codec != nullptr && decoder.codec->decode != nullptr;
+  return static_cast<size_t>(packed ? Method::kZstd : method_of(decoder.operation));
 }
 
 int read_old(void* context, uint32_t component, uint64_t offset, uint8_t* data, size_t size) {
@@ -51,12 +46,14 @@ class Reader {
 
   Result<std::vector<OperationCount>> run() {
     std::vector<OperationCount> counts;
-    for (const char* method : kMethods) counts.push_back({method, 0, 0, 0});
+    for (unsigned i = 0; i < kMethodCount; ++i) {
+      counts.push_back({std::string(method_name(static_cast<Method>(i))), 0, 0, 0});
+    }
     while (decoder_.new_offset < source_.new_size) {
       const uint64_t begin = decoder_.new_offset, before = input_.patch_remaining;
       if (!step(1)) return failed();  // into the next operation
       if (decoder_.new_offset == begin) continue;
-      OperationCount& count = counts[method_of(decoder_)];
+      OperationCount& count = counts[method_index(decoder_)];
       const bool whole_chunk = &count == &counts.back();
       const uint32_t left = whole_chunk ? decoder_.chunk_left : decoder_.operation_left;
       if (left != 0 && !step(left)) return failed();

@@ -15,8 +15,7 @@
 
 namespace tensorpatch::delta {
 
-// All operations of one method: "copy", "residual", "intra", "bytes against old", "literal",
-// "zstd".
+// All operations of one method (delta/delta.h), by its name.
 struct OperationCount {
   std::string method;
   uint64_t count = 0;
@@ -33,7 +32,7 @@ struct OperationSource {
   std::span<const tensorpatch_codec* const> codecs;
 };
 
-// Methods that occur, in the order above. The decoder's status when the stream is malformed.
+// Methods that occur, in their order. The decoder's status when the stream is malformed.
 Result<std::vector<OperationCount>> read_operations(const OperationSource& source);
 
 }  // namespace tensorpatch::delta

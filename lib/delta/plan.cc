@@ -13,10 +13,12 @@ namespace {
 constexpr uint64_t kCopyRun = 1024;       // equal bytes that are worth an operation of their own
 constexpr uint64_t kSampleWindow = 2048;  // stretches longer than kSampleFrom are sampled first
 constexpr uint64_t kSampleFrom = 16384;
-constexpr unsigned kSampleCount = 8;
-constexpr uint64_t kSwitchCost = uint64_t{9 * 8} << 16;  // of another operation, in 1/65536 bit
-constexpr uint64_t kTiny = 24;                           // bytes; too few to learn anything from
-constexpr uint64_t kMinRegion = 32;  // bytes of new that may be worth one operation
+constexpr unsigned kSampleCount = 8;  // of plain bytes; half of it where the type is known
+constexpr uint64_t kSwitchCost = uint64_t{9 * 8} << 16;      // of another operation, in 1/65536 bit
+constexpr uint64_t kRowsHeaderCost = uint64_t{6 * 8} << 16;  // about
+constexpr uint64_t kLeastRowsBytes = 64;  // a shorter piece gains nothing from rows
+constexpr uint64_t kTiny = 24;            // bytes; too few to learn anything from
+constexpr uint64_t kMinRegion = 32;       // bytes of new that may be worth one operation
 constexpr uint64_t kFragment = 512;  // mean size of pieces up to which a large region is tried too
 constexpr uint64_t kMaxGroup = 65536;  // bytes of new that are tried as one operation
 
@@ -27,9 +29,14 @@ struct Coding {
   bool intra = false;
   unsigned phase = 0;  // values begin at offsets congruent to it, counted from the stretch's start
   unsigned width_log2 = 0;
+  bool zero_map = false;
+  std::optional<Grid> grid{};
+  RecordShape record{};
 
-  unsigned grain() const { return kind == OperationKind::kValues ? value_size(type) : 1; }
-  bool operator==(const Coding&) const = default;
+  unsigned grain() const {
+    if (kind == OperationKind::kRecords) return record_size(record);
+    return kind == OperationKind::kValues ? value_size(type) : 1;
+  }
 };
 
 // A stretch of new inside the interval, with its alignment.
@@ -38,8 +45,16 @@ struct Piece {
   uint64_t size;
   std::optional<OldPlace> old;
   std::optional<ValueType> type;
+  RecordShape record;  // of block-quantised tensors; count 0: none
   uint64_t row_bytes;
-  bool copied = false;  // all of it equals old
+  uint64_t tensor_bytes = 0;  // of the tensor, in front of it
+  bool copied = false;        // all of it equals old
+
+  uint64_t grain() const {
+    if (record.count != 0) return record_size(record);
+    return type.has_value() ? value_size(*type) : 1;
+  }
+  bool structured() const { return type.has_value() || record.count != 0; }
 };
 
 class Planner {
@@ -85,9 +100,9 @@ class Planner {
       const uint64_t begin = std::max(a.new_offset, interval_.begin);
       const uint64_t end = std::min(a.new_offset + a.size, interval_.end);
       if (begin >= end) continue;
-      Piece piece{begin, end - begin, a.old, a.type, a.row_bytes, false};
+      Piece piece{begin, end - begin, a.old, a.type, a.record, a.row_bytes, begin - a.new_offset};
       if (piece.old.has_value()) piece.old->offset += begin - a.new_offset;
-      if (piece.type.has_value()) trim_to_values(a, piece, pieces);
+      if (piece.structured()) trim_to_values(piece, pieces);
       if (piece.size == 0) continue;
       if (!pieces.empty() && joins(pieces.back(), piece)) {
         pieces.back().size += piece.size;
@@ -99,27 +114,28 @@ class Planner {
   }
 
   // An interval may begin or end inside a value: those bytes become pieces of their own.
-  static void trim_to_values(const Alignment& whole, Piece& piece, std::vector<Piece>& pieces) {
-    const unsigned grain = value_size(*piece.type);
-    const uint64_t into = (piece.new_offset - whole.new_offset) % grain;
+  static void trim_to_values(Piece& piece, std::vector<Piece>& pieces) {
+    const uint64_t grain = piece.grain();
+    const uint64_t into = piece.tensor_bytes % grain;
     const uint64_t head = into == 0 ? 0 : std::min<uint64_t>(grain - into, piece.size);
-    if (head != 0) {
-      pieces.push_back({piece.new_offset, head, piece.old, {}, 0, false});
-      piece.new_offset += head;
-      piece.size -= head;
-      if (piece.old.has_value()) piece.old->offset += head;
+    const uint64_t tail = (piece.size - head) % grain;
+    const uint64_t whole = piece.size - head - tail;
+    if (head != 0) pieces.push_back(unstructured(part(piece, 0, head)));
+    if (tail == 0) {
+      piece = part(piece, head, head + whole);
+      return;
     }
-    const uint64_t tail = piece.size % grain;
-    piece.size -= tail;
-    if (tail == 0) return;
-    Piece rest{piece.new_offset + piece.size, tail, piece.old, {}, 0, false};
-    if (rest.old.has_value()) rest.old->offset += piece.size;
-    if (piece.size != 0) pieces.push_back(piece);
-    piece = rest;
+    if (whole != 0) pieces.push_back(part(piece, head, head + whole));
+    piece = unstructured(part(piece, head + whole, piece.size));
+  }
+  static Piece unstructured(Piece piece) {
+    piece.type.reset();
+    piece.record = {};
+    return piece;
   }
 
   static bool joins(const Piece& a, const Piece& b) {
-    if (a.type != b.type || a.type.has_value() || a.old.has_value() != b.old.has_value()) {
+    if (a.structured() || b.structured() || a.old.has_value() != b.old.has_value()) {
       return false;
     }
     return !a.old.has_value() ||
@@ -159,7 +175,7 @@ class Planner {
     if (!piece.old.has_value()) return add(0, piece.size, false);
     const uint8_t* old_bytes = old_at(*piece.old);
     const uint8_t* new_bytes = view_.bytes.data() + piece.new_offset;
-    const uint64_t grain = piece.type.has_value() ? value_size(*piece.type) : 1;
+    const uint64_t grain = piece.grain();
     uint64_t done = 0, at = 0;
     while (at < piece.size) {
       const uint8_t* from = new_bytes + at;
@@ -183,13 +199,13 @@ class Planner {
   size_t group_end(std::span<const Piece> pieces, size_t first) const {
     const Piece& head = pieces[first];
     size_t last = first + 1;
-    if (head.type.has_value() || !head.old.has_value() || !bytes_allowed()) return last;
+    if (head.structured() || !head.old.has_value() || !bytes_allowed()) return last;
     uint64_t total = head.size;
     auto diagonal = static_cast<int64_t>(head.old->offset - head.new_offset);
     for (; last < pieces.size(); ++last) {
       const Piece& piece = pieces[last];
       total += piece.size;
-      if (piece.type.has_value() || total > kMaxGroup || piece.size >= kCopyRun) break;
+      if (piece.structured() || total > kMaxGroup || piece.size >= kCopyRun) break;
       if (!piece.old.has_value()) continue;
       const auto here = static_cast<int64_t>(piece.old->offset - piece.new_offset);
       const int64_t moved = here < diagonal ? diagonal - here : here - diagonal;
@@ -208,7 +224,7 @@ class Planner {
     if (group.size() == 1) return separate;
     Piece whole = group.front();
     whole.size = group.back().new_offset + group.back().size - whole.new_offset;
-    const Coding coding{OperationKind::kBytes, ValueType::kUint8, false, 0, 0};
+    const Coding coding{};
     const std::vector<PlannedOperation> parts(out_.begin() + static_cast<std::ptrdiff_t>(before),
                                               out_.end());
     out_.resize(before);
@@ -269,7 +285,7 @@ class Planner {
   }
 
   static bool in_bytes(const Piece& piece) {
-    return !piece.type.has_value() && !(piece.copied && piece.size >= kCopyRun);
+    return !piece.structured() && !(piece.copied && piece.size >= kCopyRun);
   }
 
   // The ways to code a region as one operation.
@@ -342,6 +358,7 @@ class Planner {
     Piece result = piece;
     result.new_offset += begin;
     result.size = end - begin;
+    result.tensor_bytes += begin;
     if (result.old.has_value()) result.old->offset += begin;
     return result;
   }
@@ -351,16 +368,24 @@ class Planner {
     const bool near_equal = !piece.type.has_value() && mostly_equal(piece);
     const auto add_values = [&](ValueType type, unsigned phase) {
       if (!values_allowed() || piece.size < phase + value_size(type)) return;
-      if (piece.old.has_value()) all.push_back({OperationKind::kValues, type, false, phase, 0});
+      if (piece.old.has_value()) all.push_back({OperationKind::kValues, type, false, phase});
       if (piece.size >= kTiny || !bytes_allowed()) {
-        all.push_back({OperationKind::kValues, type, true, phase, 0});
+        all.push_back({OperationKind::kValues, type, true, phase});
       }
     };
     if (piece.type.has_value()) {
       add_values(*piece.type, 0);
+      add_special(piece, all);
     } else {
       add_values(ValueType::kUint8, 0);
-      if (piece.size >= 256 && !near_equal) {
+      if (piece.record.count != 0 && piece.record.count <= options_.limits.value_slots &&
+          values_allowed() && piece.old.has_value()) {
+        Coding coding;
+        coding.kind = OperationKind::kRecords;
+        coding.record = piece.record;
+        all.push_back(coding);
+      }
+      if (piece.record.count == 0 && piece.size >= 256 && !near_equal) {
         add_values(ValueType::kInt8, 0);
         for (const ValueType type : {ValueType::kInt16, ValueType::kInt32, ValueType::kFloat16,
                                      ValueType::kBfloat16, ValueType::kFloat32}) {
@@ -381,12 +406,52 @@ class Planner {
         }
       };
       add_bytes(typed);
-      if (!piece.type.has_value() && piece.size >= 256 && !near_equal) {
+      if (!piece.structured() && piece.size >= 256 && !near_equal) {
         add_bytes(1);
         add_bytes(2);
       }
     }
     return all;
+  }
+
+  // Codings that fit only some changes: newly pruned tensors, and those on a grid.
+  void add_special(const Piece& piece, std::vector<Coding>& all) const {
+    if (!piece.old.has_value() || !values_allowed()) return;
+    Coding coding{OperationKind::kValues, *piece.type};
+    if (grows_zeros(piece)) {
+      coding.zero_map = true;
+      all.push_back(coding);
+    }
+    coding.zero_map = false;
+    coding.grid = find_grid(values_of(piece));
+    if (coding.grid.has_value()) all.push_back(coding);
+  }
+
+  ValuePair values_of(const Piece& piece) const {
+    const unsigned size = value_size(*piece.type);
+    ValuePair pair;
+    pair.type = *piece.type;
+    pair.old_values = old_at(*piece.old);
+    pair.new_values = view_.bytes.data() + piece.new_offset;
+    pair.count = piece.size / size;
+    pair.row_values = piece.row_bytes / size;
+    pair.column = pair.row_values != 0 ? piece.tensor_bytes / size % pair.row_values : 0;
+    return pair;
+  }
+
+  // Whether many more values are zero than were.
+  bool grows_zeros(const Piece& piece) const {
+    const ValuePair pair = values_of(piece);
+    const unsigned size = value_size(pair.type);
+    const uint32_t sign = sign_of(pair.type), zero = zero_of(pair.type);
+    uint64_t before = 0, after = 0;
+    for (uint64_t i = 0; i < pair.count; ++i) {
+      const uint32_t old_bits = load_value(pair.old_values + i * size, size);
+      const uint32_t new_bits = load_value(pair.new_values + i * size, size);
+      before += (old_bits & ~sign) == zero ? 1 : 0;
+      after += (new_bits & ~sign) == zero ? 1 : 0;
+    }
+    return after > before + pair.count / 32;
   }
 
   // Whether so few bytes differ from old that only the codings made for that are worth trying.
@@ -423,27 +488,44 @@ class Planner {
       trial.undo();
       return result;
     }
-    ValueSlot slot(options_.limits.value_level);
+    std::vector<ValueSlot> slots(std::max<size_t>(coding.record.count, 1),
+                                 ValueSlot(options_.limits.value_level));
     const unsigned grain = coding.grain();
+    const Operation operation = operation_of(piece, coding);
     uint64_t value = coding.phase;  // offset of the next value in the piece
     for (uint64_t at = 0; at < piece.size; at += tile) {
       const uint64_t end = std::min(at + tile, piece.size);
       uint64_t count = value < end ? (end - value + grain - 1) / grain : 0;
       while (count > 0 && value + count * grain > piece.size) --count;
-      code_values(counter, slot, view_, run_of(piece, coding, value, count));
+      code_values(counter, slots, view_, run_of(piece, operation, value, count));
       value += count * grain;
       note();
     }
     return result;
   }
 
-  ValueRun run_of(const Piece& piece, const Coding& coding, uint64_t at, uint64_t count) const {
-    return {coding.type,
-            coding.intra,
-            coding.intra ? row_of(piece, coding) : 0,
-            coding.intra ? nullptr : old_at(*piece.old) + at,
-            piece.new_offset + at,
-            count};
+  Operation operation_of(const Piece& piece, const Coding& coding) const {
+    Operation operation;
+    operation.kind = coding.kind;
+    operation.type = coding.type;
+    operation.intra = coding.intra ? 1 : 0;
+    operation.width_log2 = static_cast<uint8_t>(coding.width_log2);
+    operation.zero_map = coding.zero_map ? 1 : 0;
+    operation.record = coding.record;
+    if (coding.grid.has_value()) {
+      operation.predictor = Predictor::kGrid;
+      operation.grid = *coding.grid;
+    }
+    if (coding.kind == OperationKind::kValues && coding.intra) {
+      operation.row_bytes = row_of(piece, coding);
+    }
+    return operation;
+  }
+
+  ValueRun run_of(const Piece& piece, const Operation& operation, uint64_t at,
+                  uint64_t count) const {
+    return {operation, nullptr, operation_reads_old(operation) ? old_at(*piece.old) + at : nullptr,
+            piece.new_offset + at, count};
   }
 
   uint32_t row_of(const Piece& piece, const Coding& coding) const {
@@ -451,24 +533,32 @@ class Planner {
     return usable ? static_cast<uint32_t>(piece.row_bytes) : 0;
   }
 
-  // The codings that are best in some sample, or over all samples.
+  // The codings that are best in some sample, or over all samples. Where the type is known, a
+  // sample must speak clearly.
   std::vector<Coding> survivors(const Piece& piece, const std::vector<Coding>& all) const {
     std::vector<uint64_t> totals(all.size(), 0);
+    const unsigned samples = piece.structured() ? kSampleCount / 2 : kSampleCount;
+    std::vector<std::vector<uint64_t>> sampled(samples, totals);
     std::vector<char> kept(all.size(), 0);
-    const uint64_t stride = (piece.size - kSampleWindow) / (kSampleCount - 1) & ~uint64_t{63};
-    for (unsigned sample = 0; sample < kSampleCount; ++sample) {
-      const Piece window = part(piece, sample * stride, sample * stride + kSampleWindow);
-      size_t best = 0;
-      uint64_t best_cost = std::numeric_limits<uint64_t>::max();
+    const uint64_t unit = piece.structured() ? piece.grain() : 64;
+    const uint64_t size = kSampleWindow / unit * unit;
+    const uint64_t stride = (piece.size - size) / (samples - 1) / unit * unit;
+    for (unsigned sample = 0; sample < samples; ++sample) {
+      const Piece window = part(piece, sample * stride, sample * stride + size);
       for (size_t i = 0; i < all.size(); ++i) {
-        const uint64_t cost = costs(window, all[i], kSampleWindow)[0];
-        totals[i] += cost;
-        if (cost < best_cost) best = i, best_cost = cost;
+        sampled[sample][i] = costs(window, all[i], size)[0];
+        totals[i] += sampled[sample][i];
       }
-      kept[best] = 1;
     }
-    const auto least = std::min_element(totals.begin(), totals.end());
-    kept[static_cast<size_t>(least - totals.begin())] = 1;
+    const auto least =
+        static_cast<size_t>(std::min_element(totals.begin(), totals.end()) - totals.begin());
+    kept[least] = 1;
+    for (const std::vector<uint64_t>& sample : sampled) {
+      const auto best =
+          static_cast<size_t>(std::min_element(sample.begin(), sample.end()) - sample.begin());
+      const uint64_t enough = piece.structured() ? sample[least] / 8 * 7 : sample[least];
+      if (sample[best] < enough) kept[best] = 1;
+    }
     std::vector<Coding> result;
     for (size_t i = 0; i < all.size(); ++i) {
       if (kept[i] != 0) result.push_back(all[i]);
@@ -487,22 +577,70 @@ class Planner {
     }
     std::vector<Coding> codings = candidates(piece);
     if (piece.size > kSampleFrom && codings.size() > 1) codings = survivors(piece, codings);
-    const uint64_t tile = piece.type.has_value() ? 16384 : piece.size >= 65536 ? 2048 : 512;
+    std::vector<RowsFit> fits = rows_fits(piece);
+    if (piece.structured() && codings.size() == 1 && fits.empty()) {  // nothing left to weigh
+      emit_literal(piece, emit(piece, codings[0], 0, piece.size), piece.size);
+      return 0;  // alone in its group: nobody compares
+    }
+    const uint64_t tile = piece.structured()    ? 16384 / piece.grain() * piece.grain()
+                          : piece.size >= 65536 ? 2048
+                                                : 512;
     std::vector<std::vector<uint64_t>> tile_costs;
     tile_costs.reserve(codings.size());
     for (const Coding& coding : codings) tile_costs.push_back(costs(piece, coding, tile));
     const std::vector<size_t> path = cheapest_path(tile_costs);
     uint64_t cost = 0, done = 0;
+    for (size_t i = 0; i < path.size(); ++i) cost += tile_costs[path[i]][i];
+    const uint64_t in_rows = choose_rows(piece, fits, cost);
+    if (in_rows < cost) return in_rows;
     for (size_t first = 0; first < path.size();) {
       size_t last = first;
-      for (; last < path.size() && path[last] == path[first]; ++last) {
-        cost += tile_costs[path[first]][last];
-      }
+      while (last < path.size() && path[last] == path[first]) ++last;
       done = emit(piece, codings[path[first]], done, std::min(last * tile, piece.size));
       first = last;
     }
     emit_literal(piece, done, piece.size);
     return cost;
+  }
+
+  // What the rows predictor offers for a piece much of which has changed.
+  std::vector<RowsFit> rows_fits(const Piece& piece) const {
+    const uint8_t column_log2 = options_.limits.column_log2;
+    if (!piece.type.has_value() || !piece.old.has_value() || !values_allowed() ||
+        column_log2 == 0 || piece.size < kLeastRowsBytes || mostly_equal(piece)) {
+      return {};
+    }
+    return fit_rows(values_of(piece), 1u << column_log2);
+  }
+
+  // Codes the whole piece with the rows predictor if that costs less than `least`, and returns the
+  // cost.
+  uint64_t choose_rows(const Piece& piece, std::vector<RowsFit>& fits, uint64_t least) {
+    std::optional<RowsFit> best;
+    for (RowsFit& fit : fits) {
+      std::vector<ValueSlot> slots(1, ValueSlot(options_.limits.value_level));
+      CostCounter counter;
+      code_values(counter, slots, view_, run_of_rows(piece, fit));
+      const uint64_t cost = counter.cost() + kRowsHeaderCost;
+      if (cost < least) least = cost, best = std::move(fit);
+    }
+    if (!best.has_value()) return least;
+    Operation operation = run_of_rows(piece, *best).operation;
+    operation.old = *piece.old;
+    push(operation, piece.new_offset, piece.size);
+    out_.back().numbers = std::make_shared<const RowNumbers>(std::move(best->numbers));
+    return least;
+  }
+
+  ValueRun run_of_rows(const Piece& piece, const RowsFit& fit) const {
+    Operation operation;
+    operation.kind = OperationKind::kValues;
+    operation.type = *piece.type;
+    operation.predictor = Predictor::kRows;
+    operation.rows = fit.shape;
+    ValueRun run = run_of(piece, operation, 0, piece.size / value_size(*piece.type));
+    run.numbers = &fit.numbers;
+    return run;
   }
 
   // Viterbi: one coding for each tile, every change costs kSwitchCost.
@@ -540,14 +678,7 @@ class Planner {
     while (last > piece.size) last -= grain;
     if (last <= first) return begin;
     emit_literal(piece, begin, first);
-    Operation operation;
-    operation.kind = coding.kind;
-    operation.type = coding.type;
-    operation.intra = coding.intra ? 1 : 0;
-    operation.width_log2 = static_cast<uint8_t>(coding.width_log2);
-    if (coding.kind == OperationKind::kValues && coding.intra) {
-      operation.row_bytes = row_of(piece, coding);
-    }
+    Operation operation = operation_of(piece, coding);
     if (operation_reads_old(operation)) {
       operation.old = {piece.old->offset + first, piece.old->component};
     }

@@ -6,6 +6,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -17,6 +18,7 @@ namespace tensorpatch::delta {
 struct PlannedOperation {
   Operation operation;  // slot and fresh are left to the encoder
   uint64_t new_offset = 0;
+  std::shared_ptr<const RowNumbers> numbers{};  // of the rows predictor
 };
 
 // Operations that tile the interval, which begins at a restart point. `alignments` tile at least

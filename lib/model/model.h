@@ -86,7 +86,7 @@ struct Segment {
   std::vector<uint64_t> shape;  // outermost first; empty for kOther
   // Elements of one row (output channel) where rows are contiguous, else 0.
   uint64_t row_elements = 0;
-  BlockLayout block;  // of block-quantised tensors, which are kBytes
+  BlockLayout block{};  // of block-quantised tensors, which are kBytes
 };
 
 enum class Format : uint8_t {

@@ -209,7 +209,7 @@ TEST(Applier, AWorkspaceOfExactlyTheDeclaredSizeIsEnough) {
 }
 
 TEST(Applier, EveryValidWorkspaceIsEnoughForTheStatement) {
-  const PatchLimits smallest{256, 1, 1, 1, 8, 0, 0, 0, 0, 0};
+  const PatchLimits smallest{256, 1, 1, 1, 8, 0, 0, 0, 0, 0, 0};
   ASSERT_TRUE(limits_valid(smallest));
   MemoryDevice device({}, kPlace);
   ApplySetup setup = setup_one();
@@ -310,7 +310,7 @@ TEST(Applier, ErasesJustAheadInWholePages) {
   CopyPatch patch;
   for (uint32_t i = 0; i < 40; ++i) patch.pieces.push_back({i * 7 % 200, 16, i % 2 == 0, 0});
   patch.pieces.push_back({5, 11, true, 0});  // new ends inside of a page
-  spec.limits = {256, 64, 32, 8, 8, 0, 0, 0, 0, 0};
+  spec.limits = {256, 64, 32, 8, 8, 0, 0, 0, 0, 0, 0};
   spec.components[0].new_file = apply_copies(patch, old_files(spec));
   spec.components[0].patch = encode_copies(patch);
   const Bytes bundle = build_bundle(spec).bytes;

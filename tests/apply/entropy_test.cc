@@ -570,6 +570,76 @@ TEST(StepInput, OfValuesIsBounded) {
   }
 }
 
+// What stands in front of one put() of the decoder beside residuals: a zero map with the steps of a
+// grid, two halves of a byte, a number of a row.
+template <class Step>
+void expect_bounded(const Step& step) {
+  for (unsigned surprise = 0; surprise <= 8; ++surprise) {
+    Slot slot(1);
+    Adversary adversary;
+    RowState rows;
+    row_state_reset(rows, {});
+    for (unsigned i = 0; i < 3000; ++i) {
+      adversary.surprise = i < 2000 ? 0 : surprise;
+      const size_t before = adversary.taken;
+      step(adversary, slot.state(), rows);
+      ASSERT_LE(adversary.taken - before, kStepInput);
+    }
+  }
+}
+
+TEST(StepInput, OfSpecialOperationsIsBounded) {
+  using Model = ValueModel<Adversary, 1>;
+  expect_bounded([](Adversary& coder, ValueState& state, RowState&) {
+    Model model(coder, state);
+    uint32_t value = 0;
+    model.code_zero(ValueType::kFloat32, 0x3F800000u, value);
+    model.code_steps(0);
+  });
+  expect_bounded([](Adversary& coder, ValueState& state, RowState&) {
+    Model model(coder, state);
+    for (unsigned i = 0; i < 2; ++i) model.code_residual({ValueType::kUint4, 7, 0, 128}, 0);
+  });
+  expect_bounded([](Adversary& coder, ValueState&, RowState& rows) {
+    const RowsShape shape = {4, 0, GainAxis::kRow, 0, 1, 0};
+    RowModel<Adversary> model(coder, rows, shape);
+    model.code_of_row(0, 0);
+  });
+}
+
+// Zeros of both signs, and every number of steps that a grid can have.
+TEST(Values, ZeroMapAndSteps) {
+  Slot there(1), back(1);
+  RangeEncoder encoder;
+  ValueModel<RangeEncoder, 1> coder(encoder, there.state());
+  const auto each = [](auto visit) {
+    std::mt19937 random(43);
+    for (unsigned i = 0; i < 3000; ++i) {
+      const auto type = kAllTypes[random() % 7];
+      const uint32_t old_bits = static_cast<uint32_t>(random()) & width_mask(type);
+      const uint32_t zeros[] = {zero_of(type), zero_of(type) | sign_of(type), 0x55};
+      visit(type, old_bits, zeros[random() % 3],
+            static_cast<int32_t>(random() % (2u << random() % 21)) * (random() % 2 == 0 ? 1 : -1));
+    }
+  };
+  each([&](ValueType type, uint32_t old_bits, uint32_t new_bits, int32_t steps) {
+    coder.code_zero(type, old_bits, new_bits);
+    coder.code_steps(steps);
+  });
+  Payload payload(encoder.finish());
+  ValueModel<RangeDecoder, 1> decoder(payload.decoder, back.state());
+  each([&](ValueType type, uint32_t old_bits, uint32_t new_bits, int32_t steps) {
+    uint32_t value = 0;
+    if (decoder.code_zero(type, old_bits, value) != 0) {
+      ASSERT_EQ(value, new_bits);
+    } else {
+      ASSERT_EQ(new_bits, 0x55u);
+    }
+    ASSERT_EQ(decoder.code_steps(0), steps);
+  });
+  EXPECT_TRUE(payload.used_up());
+}
+
 // ---- Bytes
 
 struct ByteTables {
@@ -783,9 +853,25 @@ Operation copy_of(OldPlace old, uint32_t size) {
   return op;
 }
 
+void set_predictor(Operation& op, std::mt19937& random) {
+  op.zero_map = static_cast<uint8_t>(random() % 2);
+  op.predictor = static_cast<Predictor>(random() % 3);
+  if (op.predictor == Predictor::kGrid) {
+    op.grid = {static_cast<uint8_t>(random() % 64),
+               static_cast<int16_t>(static_cast<int>(random() % 512) - 256)};
+  }
+  if (op.predictor != Predictor::kRows) return;
+  op.rows.row_values = static_cast<uint32_t>(random()) >> (1 + random() % 31);
+  op.rows.column = static_cast<uint32_t>(random()) >> (1 + random() % 31);
+  op.rows.gain = static_cast<GainAxis>(random() % 4);
+  if (op.rows.gain != GainAxis::kNone) op.rows.gain_shift = static_cast<uint8_t>(random() % 32);
+  op.rows.rank = static_cast<uint8_t>(random() % 32);
+  if (op.rows.rank != 0) op.rows.factor_shift = static_cast<uint8_t>(random() % 128);
+}
+
 Operation random_operation(std::mt19937& random, uint32_t component_count) {
   Operation op;
-  op.kind = static_cast<OperationKind>(random() % 3);
+  op.kind = static_cast<OperationKind>(random() % 4);
   op.size = 1 + static_cast<uint32_t>(random()) % (2u << random() % 30);
   if (op.kind == OperationKind::kValues) {
     op.type = static_cast<ValueType>(random() % kValueTypeCount);
@@ -793,12 +879,21 @@ Operation random_operation(std::mt19937& random, uint32_t component_count) {
     op.fresh = static_cast<uint8_t>(random() % 2);
   }
   if (op.kind == OperationKind::kBytes) op.width_log2 = static_cast<uint8_t>(random() % 4);
-  if (op.kind != OperationKind::kCopy) {
+  if (op.kind == OperationKind::kRecords) {
+    op.fresh = static_cast<uint8_t>(random() % 2);
+    op.record.count = static_cast<uint8_t>(random() % (kMaxFields + 1));
+    for (unsigned i = 0; i < op.record.count; ++i) {
+      op.record.fields[i] = {static_cast<uint16_t>(random() % 512),
+                             static_cast<ValueType>(random() % 8),
+                             static_cast<uint8_t>(random() % 2)};
+    }
+  } else if (op.kind != OperationKind::kCopy) {
     op.intra = static_cast<uint8_t>(random() % 2);
     if (op.intra != 0 || op.kind == OperationKind::kBytes) {
       op.row_bytes = static_cast<uint32_t>(random()) >> (1 + random() % 31);
     }
   }
+  if (op.kind == OperationKind::kValues && op.intra == 0) set_predictor(op, random);
   if (operation_reads_old(op)) {
     op.old.offset = (uint64_t{random()} << 32 | random()) >> (2 + random() % 62);
     op.old.component = static_cast<uint32_t>(random()) % component_count;
@@ -810,7 +905,12 @@ bool same(const Operation& a, const Operation& b) {
   return a.kind == b.kind && a.size == b.size && a.type == b.type && a.slot == b.slot &&
          a.fresh == b.fresh && a.intra == b.intra && a.row_bytes == b.row_bytes &&
          a.width_log2 == b.width_log2 && a.old.component == b.old.component &&
-         a.old.offset == b.old.offset;
+         a.old.offset == b.old.offset && a.zero_map == b.zero_map && a.predictor == b.predictor &&
+         a.rows.row_values == b.rows.row_values && a.rows.column == b.rows.column &&
+         a.rows.gain == b.rows.gain && a.rows.gain_shift == b.rows.gain_shift &&
+         a.rows.rank == b.rows.rank && a.rows.factor_shift == b.rows.factor_shift &&
+         a.grid.multiplier == b.grid.multiplier && a.grid.exponent == b.grid.exponent &&
+         a.record == b.record;
 }
 
 size_t expect_operations_pair(const std::vector<Operation>& operations, OldPlace start,

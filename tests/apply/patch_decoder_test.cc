@@ -12,6 +12,7 @@
 
 #include "apply/wire.h"
 #include "delta/entropy_encoder.h"
+#include "support/operation_cases.h"
 #include "support/patch_maker.h"
 #include "support/patch_replay.h"
 
@@ -89,7 +90,7 @@ void expect_done(const MadePatch& made, const Replay& job) {
 // Restart points every 4 KiB.
 delta::PatchOptions small_steps() {
   delta::PatchOptions options;
-  options.limits = {256, 4096, 1024, 64, 9, 2, 1, 10, 6, 0};
+  options.limits = {256, 4096, 1024, 64, 9, 2, 1, 10, 6, 0, 8};
   options.codecs = kPlainCodecs;
   options.jobs = 1;
   return options;
@@ -145,6 +146,8 @@ TEST(PatchDecoder, LimitsOfAllKinds) {
       [](PatchLimits& l) { l.byte_cells_log2 = 18; },
       [](PatchLimits& l) { l.match_log2 = 0; },
       [](PatchLimits& l) { l.match_log2 = 14; },
+      [](PatchLimits& l) { l.column_log2 = 0; },
+      [](PatchLimits& l) { l.column_log2 = 18; },
       [](PatchLimits& l) { l.write_size = 1; },
       [](PatchLimits& l) { l.write_size = 128; },
       [](PatchLimits& l) { l.restart_interval = 1024; },
@@ -157,6 +160,30 @@ TEST(PatchDecoder, LimitsOfAllKinds) {
     changes[i](options.limits);
     ASSERT_TRUE(limits_valid(options.limits));
     expect_done(make(pair, options), make(pair, options).job);
+  }
+}
+
+// Rows, grids, zero maps and records: what they take and make does not depend on bites, budgets and
+// levels.
+TEST(PatchDecoder, SpecialOperationsInBitesAndBudgetsOfEverySize) {
+  for (const OperationCase& each : operation_cases()) {
+    for (const uint8_t level : {uint8_t{0}, uint8_t{1}}) {
+      SCOPED_TRACE(each.name + ", level " + std::to_string(level));
+      MadePatch made;
+      made.new_file = each.new_file;
+      made.job.old_files = {each.old_file};
+      made.job.new_size = each.new_file.size();
+      made.job.limits = {256, 1024, 1, 1, 8, slots_needed(each), level, 0, 0, 0, 6};
+      made.patch = encode_case(each, made.job.limits);
+      expect_done(made, made.job);
+      for (size_t bite = 1; bite <= 200; bite += bite < 10 ? 1 : 63) {
+        Replay job = made.job;
+        job.bite = bite;
+        expect_done(made, job);
+        job.budget = bite;
+        expect_done(made, job);
+      }
+    }
   }
 }
 
@@ -515,8 +542,47 @@ TEST_F(HandWritten, OperationOfNothingOrBeyondItsChunk) {
   }
 }
 
-TEST_F(HandWritten, UnknownKindOfOperation) {
-  expect_refused(chunk({operation(static_cast<OperationKind>(3), 10, {})}));
+// Each of these breaks one rule of an operation that is taken otherwise.
+TEST_F(HandWritten, SpecialOperationsBeyondTheirLimits) {
+  Operation rows = operation(OperationKind::kValues, 1024, {});
+  rows.fresh = 1;
+  rows.predictor = Predictor::kRows;
+  rows.rows = {16, 15, GainAxis::kRow, 30, 16, 127};
+  Operation grid = rows;
+  grid.predictor = Predictor::kGrid;
+  grid.grid = {63, 255};
+  Operation records = operation(OperationKind::kRecords, 1024, {});
+  records.fresh = 1;
+  records.record = {2, {{511, ValueType::kUint8, 1}, {2, ValueType::kUint4, 0}}};
+  for (const Operation& good : {rows, grid, records}) {
+    const Replayed got = expect_contained(job_, stream_of({{0x80, 1024, headers_of({good})}}));
+    EXPECT_NE(got.status, TENSORPATCH_OK) << "the stream ends early";
+    EXPECT_EQ(got.new_file.size(), 1024U);
+  }
+  const auto refused = [&](Operation odd, const std::function<void(Operation&)>& edit) {
+    edit(odd);
+    expect_refused(stream_of({{0x80, 1024, headers_of({odd})}}));
+    EXPECT_TRUE(
+        expect_contained(job_, stream_of({{0x80, 1024, headers_of({odd})}})).new_file.empty());
+  };
+  refused(rows, [](Operation& op) { op.rows.row_values = 0; });
+  refused(rows, [](Operation& op) { op.rows.column = 16; });
+  refused(rows, [](Operation& op) { op.rows.row_values = 17; });
+  refused(rows, [](Operation& op) { op.rows.row_values = 0x7FFFFFFF; });
+  refused(rows, [](Operation& op) { op.rows.rank = 17, op.rows.row_values = 16; });
+  refused(rows, [](Operation& op) { op.rows.gain_shift = 31; });
+  refused(rows, [](Operation& op) { op.rows.gain = static_cast<GainAxis>(3); });
+  refused(rows, [](Operation& op) { op.predictor = static_cast<Predictor>(3); });
+  refused(grid, [](Operation& op) { op.grid.multiplier = 0; });
+  refused(records, [](Operation& op) { op.record = {}; });
+  refused(records, [](Operation& op) { op.record.fields[1].count = 3; });
+  refused(records, [](Operation& op) { op.record.fields[1].count = 0; });
+  refused(records, [](Operation& op) { op.record.fields[0].count = 510; });
+  refused(records, [](Operation& op) { op.fresh = 0; });
+  job_.limits.value_slots = 1;
+  refused(records, [](Operation&) {});
+  job_.limits.column_log2 = 0;
+  refused(rows, [](Operation&) {});
 }
 
 TEST_F(HandWritten, OldOutOfRange) {
@@ -619,6 +685,8 @@ TEST(PatchLimits, OutOfTheFormatsRanges) {
       [](PatchLimits& l) { l.match_log2 = 19; },
       [](PatchLimits& l) { l.zstd_window_log2 = 9; },
       [](PatchLimits& l) { l.zstd_window_log2 = 23; },
+      [](PatchLimits& l) { l.column_log2 = 5; },
+      [](PatchLimits& l) { l.column_log2 = 19; },
   };
   for (size_t i = 0; i < wrong.size(); ++i) {
     PatchLimits limits = good;

@@ -45,6 +45,7 @@ TEST(Layout, StatementHeader) {
       {"byte_cells_log2", at::kByteCellsLog2},
       {"match_log2", at::kMatchLog2},
       {"zstd_window_log2", at::kZstdWindowLog2},
+      {"column_log2", at::kColumnLog2},
       {"zero_2", at::kZero2},
       {"manifest_size", at::kManifestSize},
       {"manifest_digest", at::kManifestDigest},

@@ -45,6 +45,7 @@ inline constexpr PatchLimits kSmallLimits = {
     .byte_cells_log2 = 8,
     .match_log2 = 6,
     .zstd_window_log2 = 0,
+    .column_log2 = 6,
 };
 
 inline std::vector<uint8_t> pattern(size_t size) {

@@ -36,8 +36,8 @@ std::vector<uint8_t> hand_written() {
       "07000000"                          // codecs 0, 1, 2
       "00010000 00100000"                 // block size 256, restart interval 4,096
       "00040000 40000000"                 // erase size 1,024, write size 64
-      "09 01 00 08 06 00"                 // history, slots, level, cells, match, zstd
-      "000000000000"                      // zero
+      "09 01 00 08 06 00 06"              // history, slots, level, cells, match, zstd, columns
+      "0000000000"                        // zero
       "84000000" +
       repeat("cc", 32) +  // manifest size 132 and digest
       repeat("00", 16) +
@@ -112,6 +112,7 @@ TEST(Statement, ReadsTheBytesOfTheSpecification) {
   EXPECT_EQ(read->limits.byte_cells_log2, 8);
   EXPECT_EQ(read->limits.match_log2, 6);
   EXPECT_EQ(read->limits.zstd_window_log2, 0);
+  EXPECT_EQ(read->limits.column_log2, 6);
 }
 
 TEST(Statement, SixComponentsFillTheLargestOne) {
@@ -176,7 +177,8 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"value_level", 66, {2}}, Refusal{"byte_cells_small", 67, {7}},
         Refusal{"byte_cells_large", 67, {21}}, Refusal{"match_table_small", 68, {5}},
         Refusal{"match_table_large", 68, {19}}, Refusal{"zstd_window_small", 69, {9}},
-        Refusal{"zstd_window_large", 69, {23}}, Refusal{"header_zero_first", 70, {1}},
+        Refusal{"zstd_window_large", 69, {23}}, Refusal{"columns_small", 70, {5}},
+        Refusal{"columns_large", 70, {19}}, Refusal{"header_zero_first", 71, {1}},
         Refusal{"header_zero_last", 75, {1}}, Refusal{"manifest_size_zero", 76, {0, 0, 0, 0}},
         Refusal{"manifest_size_large", 76, {1, 0, 1, 0}}, Refusal{"header_zero_16_first", 112, {1}},
         Refusal{"header_zero_16_last", 127, {1}}, Refusal{"component_id_first", kFirst + 24, {1}},

@@ -138,7 +138,7 @@ BundleSpec paged_spec() {
   CopyPatch patch;
   for (uint32_t i = 0; i < 60; ++i) patch.pieces.push_back({i * 7 % 200, 8, i % 4 == 0, 0});
   patch.pieces.push_back({5, 11, true, 0});
-  spec.limits = {256, 64, 32, 8, 8, 0, 0, 0, 0, 0};
+  spec.limits = {256, 64, 32, 8, 8, 0, 0, 0, 0, 0, 0};
   spec.components[0].new_file = apply_copies(patch, old_files(spec));
   spec.components[0].patch = encode_copies(patch);
   return spec;

@@ -27,6 +27,11 @@ BundleSpec spec_of(const uint8_t* data, size_t size) {
   spec.limits.value_level = data[6] >> 7;
   spec.limits.match_log2 = (data[6] & 64) != 0 ? 6 : 0;
   spec.limits.restart_interval = 512;
+  if ((data[6] & kFuzzSpecial) != 0) {
+    spec.limits.restart_interval = 1024;
+    spec.limits.value_slots = 7;
+    spec.limits.column_log2 = 6;
+  }
   if ((flags & kFuzzPages) != 0) {
     spec.limits.erase_size = 32;
     spec.limits.write_size = 8;
@@ -43,9 +48,10 @@ BundleSpec spec_of(const uint8_t* data, size_t size) {
   const size_t new_size = wire::read_u16(data + 3) % kPlace;
   const size_t count = (flags & kFuzzTwoComponents) != 0 ? 2 : 1;
   const size_t cut = count == 2 ? stream.size() * data[5] / 255 : stream.size();
+  const size_t old_size = (data[6] & kFuzzSpecial) != 0 ? 1100 : 300;
   for (size_t i = 0; i < count; ++i) {
     ComponentSpec each;
-    each.old_file = noise(300 + 100 * i, static_cast<uint32_t>(i + 1));
+    each.old_file = noise(old_size + 100 * i, static_cast<uint32_t>(i + 1));
     each.new_file = Bytes(new_size);  // its digest is wrong: what decodes ends with E_NEW
     const auto middle = stream.begin() + static_cast<std::ptrdiff_t>(cut);
     each.patch = i == 0 ? Bytes(stream.begin(), middle) : Bytes(middle, stream.end());

@@ -57,7 +57,7 @@ std::vector<uint8_t> wrap(base::Bytes input) {
   const base::Bytes manifest = rest.subspan(signatures_size, manifest_size);
 
   bundle::Statement statement;
-  statement.limits = {512, 4096, 1024, 64, 10, 1, 0, 8, 6, 0};
+  statement.limits = {512, 4096, 1024, 64, 10, 1, 0, 8, 6, 0, 7};
   statement.manifest_size = static_cast<uint32_t>(std::max<size_t>(manifest_size, 1));
   statement.manifest_digest = bundle::sha256(manifest);
   bundle::Component component;

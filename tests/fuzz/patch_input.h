@@ -30,7 +30,7 @@ inline std::vector<uint8_t> fuzz_old() {
 }
 
 inline PatchLimits fuzz_limits(uint8_t choice) {
-  PatchLimits limits = {256, 4096, 1024, 64, 9, 2, 1, 10, 6, 0};
+  PatchLimits limits = {256, 4096, 1024, 64, 9, 2, 1, 10, 6, 0, 8};
   if ((choice & 1) != 0) limits.value_level = 0;
   if ((choice & 2) != 0) limits.byte_cells_log2 = 8, limits.match_log2 = 0;
   if ((choice & 4) != 0) limits.history_log2 = 8;

@@ -79,6 +79,7 @@ void write_header(const BundleSpec& spec, Bytes& statement) {
   fields[header::kByteCellsLog2] = spec.limits.byte_cells_log2;
   fields[header::kMatchLog2] = spec.limits.match_log2;
   fields[header::kZstdWindowLog2] = spec.limits.zstd_window_log2;
+  fields[header::kColumnLog2] = spec.limits.column_log2;
   wire::write_u32(fields + header::kManifestSize, static_cast<uint32_t>(spec.manifest.size()));
   put(statement, header::kManifestDigest, sha256(spec.manifest));
 }

@@ -69,7 +69,7 @@ struct SignatureSpec {
 };
 
 struct BundleSpec {
-  PatchLimits limits{256, 64, 1, 1, 8, 1, 0, 8, 0, 0};
+  PatchLimits limits{256, 64, 1, 1, 8, 1, 0, 8, 0, 0, 0};
   uint32_t security_version = 3;
   uint64_t sequence = 7;
   std::array<uint8_t, 16> device_class{};

@@ -28,7 +28,7 @@ std::vector<uint8_t> make_bundle() {
   static const std::vector<uint8_t> kSmall(100, 1);
   static const std::vector<uint8_t> kLarge(1000, 2);
   bundle::Statement statement;
-  statement.limits = {kBlockSize, 4096, 256, 64, 8, 1, 0, 8, 0, 0};
+  statement.limits = {kBlockSize, 4096, 256, 64, 8, 1, 0, 8, 0, 0, 0};
   statement.components.resize(2);
   for (auto& component : statement.components) component.new_size = 5000;
   bundle::Manifest manifest;

@@ -55,7 +55,7 @@ class Limits:
         self.block_size, self.restart_interval = u(header, 48, 4), u(header, 52, 4)
         self.erase_size, self.write_size = u(header, 56, 4), u(header, 60, 4)
         (self.history, self.value_slots, self.value_level, self.byte_cells, self.match_table,
-         self.zstd_window) = header[64:70]
+         self.zstd_window, self.columns) = header[64:71]
         power = lambda v: v != 0 and v & (v - 1) == 0
         require(256 <= self.block_size <= 1 << 20 and self.block_size % 64 == 0, 'block size')
         require(power(self.erase_size) and self.erase_size <= 1 << 20, 'erase size')
@@ -69,16 +69,19 @@ class Limits:
         require(self.byte_cells == 0 or 8 <= self.byte_cells <= 20, 'byte cells')
         require(self.match_table == 0 or 6 <= self.match_table <= 18, 'match table')
         require(self.zstd_window == 0 or 10 <= self.zstd_window <= 22, 'zstd window')
+        require(self.columns == 0 or 6 <= self.columns <= 18, 'columns')
 
     def workspace_size(self):
         """Section 4."""
         size = 1088 + 128 + self.block_size + (1 << self.history)
-        size += clamp((1 << self.history) // 4, 256, 65536) + 1688
+        size += clamp((1 << self.history) // 4, 256, 65536) + 1712
         if self.byte_cells:
             size += (472 if self.byte_cells < 10 else 2856) + (4 << self.byte_cells)
         if self.match_table:
             size += 4 << self.match_table
-        return size + self.value_slots * (10720 if self.value_level else 1328)
+        if self.columns:
+            size += 856 + (4 << self.columns)
+        return size + self.value_slots * (10728 if self.value_level else 1672)
 
 
 class Component:
@@ -131,7 +134,7 @@ def parse_statement(statement, version):
         raise NoCodec(hex(codecs))
     limits = Limits(statement)
     require(1 <= u(statement, 76, 4) <= 65536, 'manifest size')
-    require(not any(statement[70:76]) and not any(statement[112:128]), 'zero fields')
+    require(not any(statement[71:76]) and not any(statement[112:128]), 'zero fields')
     require(u(statement, 40, 4) == limits.workspace_size(), 'workspace size')
     components = [Component(statement[at:at + COMPONENT_SIZE], i)
                   for i, at in enumerate(range(HEADER_SIZE, len(statement), COMPONENT_SIZE))]
@@ -313,12 +316,18 @@ def decode_row(coder, length_cells):
 
 # --- 3.7: headers ---------------------------------------------------------------------------------
 
-COPY, VALUES, BYTES = 0, 1, 2
+COPY, VALUES, BYTES, RECORDS = range(4)
+OLD, ROWS, GRID = range(3)
+NO_GAIN, ROW_GAIN, COLUMN_GAIN = range(3)
 
 
 class Operation:
     kind = size = component = offset = type = slot = fresh = intra = row = width = stride = 0
     learn_size = learn_offset = 0
+    zero_map = predictor = 0
+    row_values = column = gain = gain_shift = rank = factor_shift = 0  # of rows
+    multiplier = exponent = 0  # of a grid
+    fields = ()  # of records: type, scaled, count
 
     def reads_old(self):
         return self.kind == COPY or not self.intra
@@ -327,27 +336,30 @@ class Operation:
 class Headers:
     def __init__(self, component, component_count, restart_offset):
         self.component_count = component_count
-        self.kind = [cells(4) for _ in range(3)]
-        self.place = [cells(4) for _ in range(3)]
+        self.kind = [cells(4) for _ in range(4)]
+        self.place = [cells(4) for _ in range(4)]
         self.negative, self.values_differ, self.values_fresh, self.values_intra = cells(4)
         self.bytes_differ, self.bytes_intra, self.bytes_learn, self.again = cells(4)
+        self.zero_map, self.records_differ, self.records_fresh = cells(3)
+        self.predictor = cells(4)
         self.component, self.type, self.slot = cells(8), cells(8), cells(16)
         self.width, self.row_length = cells(4), cells(32)
         self.copy_size, self.coded_size, self.distance = Number(), Number(), Number()
         self.expected_component, self.expected_offset = component, restart_offset
         self.gap = self.step = self.last_kind = 0
-        self.last_values, self.last_bytes = Operation(), Operation()
+        self.last_values, self.last_bytes, self.last_fields = Operation(), Operation(), ()
 
     def decode(self, coder):
         op = Operation()
         op.kind = coder.tree(self.kind[self.last_kind], 2)
-        require(op.kind != 3, 'kind of an operation')
         size = self.copy_size if op.kind == COPY else self.coded_size
         op.size = size.decode(coder) & 0xFFFFFFFF
         if op.kind == VALUES:
             self.values(coder, op)
         if op.kind == BYTES:
             self.bytes(coder, op)
+        if op.kind == RECORDS:
+            self.records(coder, op)
         if op.reads_old():
             self.old_place(coder, op)
         self.remember(op)
@@ -359,10 +371,36 @@ class Headers:
             op.slot = coder.tree(self.slot, 4)
             op.fresh = coder.coded(self.values_fresh)
             op.intra = coder.coded(self.values_intra)
-            op.row = decode_row(coder, self.row_length) if op.intra else 0
+            if op.intra:
+                op.row = decode_row(coder, self.row_length)
+                return
+            op.zero_map = coder.coded(self.zero_map)
+            op.predictor = coder.tree(self.predictor, 2)
+            if op.predictor == ROWS:
+                self.rows(coder, op)
+            if op.predictor == GRID:
+                op.multiplier, op.exponent = coder.raw(6), coder.raw(9) - 256
         else:
             last = self.last_values
             op.type, op.slot, op.intra, op.row = last.type, last.slot, last.intra, last.row
+            op.zero_map = last.zero_map
+
+    def rows(self, coder, op):
+        op.row_values = decode_row(coder, self.row_length)
+        op.column = decode_row(coder, self.row_length)
+        op.gain = coder.raw(2)
+        if op.gain != NO_GAIN:
+            op.gain_shift = coder.raw(5)
+        op.rank = coder.raw(5)
+        if op.rank != 0:
+            op.factor_shift = coder.raw(7)
+
+    def records(self, coder, op):
+        op.fields = self.last_fields
+        if coder.coded(self.records_differ):
+            op.fresh = coder.coded(self.records_fresh)
+            op.fields = tuple((coder.raw(3), coder.raw(1), coder.raw(9))
+                              for _ in range(coder.raw(3)))
 
     def bytes(self, coder, op):
         if coder.coded(self.bytes_differ):
@@ -398,6 +436,8 @@ class Headers:
             self.last_values = op
         if op.kind == BYTES:
             self.last_bytes = op
+        if op.kind == RECORDS:
+            self.last_fields = op.fields
         if op.reads_old():
             self.expected_component = op.component
             self.expected_offset = (op.offset + op.size) % (1 << 64)
@@ -408,14 +448,173 @@ class Headers:
 
 # --- 3.8: values ----------------------------------------------------------------------------------
 
-# type: bytes, mantissa bits, exponent mask, signed
-TYPES = {0: (1, 0, 0, True), 1: (1, 0, 0, False), 2: (2, 0, 0, True), 3: (4, 0, 0, True),
-         4: (2, 10, 31, True), 5: (2, 7, 255, True), 6: (4, 23, 255, True)}
+# type: bytes, mantissa bits, exponent mask
+TYPES = {0: (1, 0, 0), 1: (1, 0, 0), 2: (2, 0, 0), 3: (4, 0, 0), 4: (2, 10, 31), 5: (2, 7, 255),
+         6: (4, 23, 255), 7: (1, 0, 0)}
+FLOAT16, UINT4 = 4, 7
+WIDTH = {0: 8, 1: 8, 2: 16, 3: 32, 4: 16, 5: 16, 6: 32, 7: 4}
+ONE = 1 << 30  # a gain
 ACTIVITY_STEPS = (10, 30, 70, 140, 280, 560, 1400)
 
 
 def signed(bits, width):
     return bits - (1 << width) if bits >> (width - 1) else bits
+
+
+def is_float(kind):
+    return TYPES[kind][2] != 0
+
+
+def centred(kind, bits):
+    """Of integers."""
+    if kind in (1, UINT4):
+        return bits - (1 << WIDTH[kind] - 1)
+    return signed(bits, WIDTH[kind])
+
+
+def from_centred(kind, value):
+    if kind in (1, UINT4):
+        return value + (1 << WIDTH[kind] - 1)
+    return value % (1 << WIDTH[kind])
+
+
+# Predictions: exact, with integers of any size.
+
+def exact(kind, bits):
+    """A float as (integer, exponent of two); None if it is not finite."""
+    _, mantissa_bits, mask = TYPES[kind]
+    field, low = bits >> mantissa_bits & mask, bits & ((1 << mantissa_bits) - 1)
+    if field == mask:
+        return None
+    value = low | 1 << mantissa_bits if field else low
+    if bits >> WIDTH[kind] - 1:
+        value = -value
+    return value, max(field, 1) - (mask >> 1) - mantissa_bits
+
+
+def nearest_float(kind, a, b):
+    """(bits, fraction) of a + b, both (integer, exponent of two)."""
+    _, mantissa_bits, mask = TYPES[kind]
+    bias = mask >> 1
+    low = min(a[1], b[1])
+    total = (a[0] << a[1] - low) + (b[0] << b[1] - low)
+    if total == 0:
+        return 0, 0
+    size = abs(total)
+    exponent = max(size.bit_length() - 1 + low, 1 - bias)
+    shift = exponent - mantissa_bits - low  # the sum in steps is size / 2^shift
+    in_256ths = (size << 8) >> shift if shift >= 0 else size << 8 - shift
+    if shift <= 0:
+        steps = size << -shift
+    else:
+        steps, rest, half = size >> shift, size & ((1 << shift) - 1), 1 << shift - 1
+        if rest > half or (rest == half and steps & 1):
+            steps += 1
+    fraction = in_256ths - 256 * steps
+    bits = (exponent + bias - 1 << mantissa_bits) + steps
+    if bits >= mask << mantissa_bits:
+        bits, fraction = (mask << mantissa_bits) - 1, 0
+    if total < 0:
+        bits, fraction = bits | 1 << WIDTH[kind] - 1, -fraction
+    return bits, fraction
+
+
+def nearest_integer(kind, x):
+    """(bits, fraction) of x / 256."""
+    half = 1 << WIDTH[kind] - 1
+    value = clamp((x + 128) >> 8, -half, half - 1)
+    return from_centred(kind, value), clamp(x - 256 * value, -128, 128)
+
+
+def predict(kind, old, gain, update, shift):
+    """(bits, fraction) of old * gain / 2^30 + update / 2^shift."""
+    if not is_float(kind):
+        x = (centred(kind, old) * gain) >> 22
+        if shift <= 8:
+            x += update << 8 - shift
+        elif shift <= 70:
+            x += update >> shift - 8
+        return nearest_integer(kind, x)
+    value = exact(kind, old)
+    if value is None or (value[0] == 0 and update == 0):
+        return old, 0
+    return nearest_float(kind, (value[0] * gain, value[1] - 30), (update, -shift))
+
+
+def on_grid(kind, old, multiplier, exponent, k):
+    if k == 0:
+        return old
+    if not is_float(kind):
+        moved = centred(kind, old) + (k * multiplier << clamp(exponent, 0, 16))
+        return nearest_integer(kind, 256 * moved)[0]
+    value = exact(kind, old)
+    if value is None:
+        return old
+    return nearest_float(kind, value, (k * multiplier, exponent))[0]
+
+
+def scale_ratio(old, new):
+    a, b = exact(FLOAT16, old), exact(FLOAT16, new)
+    if a is None or b is None or b[0] == 0 or abs(a[1] - b[1]) > 10:
+        return ONE
+    ratio = toward_zero(a[0] << 30 + a[1] - b[1], b[0]) if b[0] > 0 else toward_zero(
+        -a[0] << 30 + a[1] - b[1], -b[0])
+    return ratio if -1 << 31 <= ratio < 1 << 31 else ONE
+
+
+class Rows:
+    """The numbers of one operation with the predictor rows."""
+
+    def __init__(self, coder, op, limits):
+        require(limits.columns != 0, 'no columns')
+        require(1 <= op.row_values and op.column < op.row_values, 'column')
+        require(op.gain <= COLUMN_GAIN, 'gain')
+        require(op.gain_shift <= 30, 'gain shift')
+        require(op.rank <= 16, 'rank')
+        per_column = op.rank + (op.gain == COLUMN_GAIN)
+        require(op.row_values * per_column <= 1 << limits.columns, 'numbers of the columns')
+        self.coder, self.op = coder, op
+        self.last_gain = ONE >> op.gain_shift
+        self.gains, self.factors = Number(), Number()
+        self.gain_negative, self.factor_negative = cells(2)
+        self.column, self.row = op.column, None
+        self.columns = ([self.numbers(COLUMN_GAIN) for _ in range(op.row_values)] if per_column
+                        else None)
+
+    def numbers(self, axis):
+        """(gain, factors) of a row or column."""
+        gain = self.next_gain() if self.op.gain == axis else ONE
+        return gain, [self.next_factor() for _ in range(self.op.rank)]
+
+    def next_gain(self):
+        moved = self.signed_number(self.gains, self.gain_negative, 32)
+        self.last_gain = signed((self.last_gain + moved) % (1 << 32), 32)
+        return signed((self.last_gain << self.op.gain_shift) % (1 << 32), 32)
+
+    def next_factor(self):
+        return self.signed_number(self.factors, self.factor_negative, 23)
+
+    def signed_number(self, number, negative, bits):
+        size = number.decode(self.coder) % (1 << bits)
+        return -size if size != 0 and self.coder.coded(negative) else size
+
+    def before_value(self):
+        if self.row is None:
+            self.row = self.numbers(ROW_GAIN)
+
+    def predict(self, kind, old):
+        gain, factors = self.row
+        update = 0
+        if self.columns is not None:
+            column_gain, column_factors = self.columns[self.column]
+            gain = column_gain if self.op.gain == COLUMN_GAIN else gain
+            update = sum(a * b for a, b in zip(factors, column_factors))
+        return predict(kind, old, gain, update, self.op.factor_shift)
+
+    def after_value(self):
+        self.column += 1
+        if self.column == self.op.row_values:
+            self.column, self.row = 0, None
 
 
 class Slot:
@@ -425,8 +624,9 @@ class Slot:
         self.level, self.coder = level, None
         self.mean = self.activity = self.last = self.before = 0
         self.zeros = self.signs = self.tiles = self.seen = 0
+        self.tail = 255
         self.tile_cells = cells(4)
-        self.cells = cells(2560 if level else 320)
+        self.cells = cells(2560 if level else 404)
         self.weights = [[26666] * 3 for _ in range(36)]
 
     def decide(self, a, b, c, weights):
@@ -453,37 +653,75 @@ class Slot:
         self.tiles = 2 * self.tiles + bit & 3
         return bit
 
-    def residual(self, kind, old):
-        return self.narrow_residual(kind, old) if TYPES[kind][0] == 1 else self.wide(kind, old)
+    def residual(self, kind, old, fraction=None):
+        """fraction: of a prediction; None where old itself is expected."""
+        narrow = TYPES[kind][0] == 1
+        return self.narrow_residual(kind, old, fraction) if narrow else self.wide(kind, old,
+                                                                                  fraction)
 
     def intra(self, kind, above):
         size, mantissa_bits = TYPES[kind][:2]
         if size == 1:
             return self.narrow_intra(kind, above)
-        return self.float_intra(kind, above) if mantissa_bits else self.wide(kind, above)
+        return self.float_intra(kind, above) if mantissa_bits else self.wide(kind, above, None)
 
-    @staticmethod
-    def centred(kind, bits):
-        return signed(bits, 8) if TYPES[kind][3] else bits - 128
+    def act(self):
+        return sum(step <= self.activity for step in ACTIVITY_STEPS)
 
-    def narrow_residual(self, kind, old):
-        v = self.centred(kind, old)
-        bucket = min(abs(v).bit_length(), 7)
-        side = 0 if v == 0 else 1 if v > 0 else 2
-        act = sum(step <= self.activity for step in ACTIVITY_STEPS)
-        pair = 9 * (clamp(self.last, -4, 4) + 4) + clamp(self.before, -4, 4) + 4
-        r = 0
-        if self.decide(8 * act + bucket, 512 + old, 768 + pair, act):
-            negative = self.decide(64 + 9 * side + self.signs, 1233 + old, 1489 + pair, 8 + side)
-            self.note_sign(negative)
-            r = self.narrow_magnitude(act, bucket)
-            if negative:
-                r = -r
+    def pair(self):
+        return 9 * (clamp(self.last, -4, 4) + 4) + clamp(self.before, -4, 4) + 4
+
+    def note_residual(self, r):
         self.before, self.last = self.last, r
         self.note_activity(abs(r))
-        return (old + r) % 256
 
-    def narrow_magnitude(self, act, bucket):
+    def narrow_residual(self, kind, expected, fraction):
+        v = centred(kind, expected)
+        bucket = min(abs(v).bit_length(), 7)
+        if fraction is None:
+            near, third = bucket, self.pair()
+            side, fine = 0 if v == 0 else 1 if v > 0 else 2, expected
+        else:
+            near, fine = min(abs(fraction) >> 4, 7), min(fraction + 128, 255)
+            third = 9 * (fine >> 5) + clamp(self.last, -4, 4) + 4
+            side = 2 if fraction < -16 else 1 if fraction > 16 else 0
+        act = self.act()
+        r = 0
+        if self.decide(8 * act + near, 512 + expected, 768 + third, act):
+            negative = self.decide(64 + 9 * side + self.signs, 1233 + fine, 1489 + third, 8 + side)
+            self.note_sign(negative)
+            r = self.magnitude(act, bucket, 7)
+            if negative:
+                r = -r
+        self.note_residual(r)
+        return (expected + r) % (1 << WIDTH[kind])
+
+    def steps(self):
+        """Of a grid."""
+        act, pair = self.act(), self.pair()
+        near = (1 if self.last != 0 else 0) + (2 if self.before != 0 else 0)
+        k = 0
+        if self.decide(8 * act + near, 512, 768 + pair, act):
+            negative = self.decide(64 + self.signs, 1233, 1489 + pair, 8)
+            self.note_sign(negative)
+            k = self.magnitude(act, 0, 20)
+            if negative:
+                k = -k
+        self.note_residual(k)
+        return k
+
+    def zero(self, kind, old):
+        """The new element if it is a zero, else None."""
+        if not is_float(kind):
+            context = min(abs(centred(kind, old)), 63)
+            return from_centred(kind, 0) if self.plain(320 + context) else None
+        context = old >> (TYPES[kind][1] - 3) & 63
+        if not self.plain(320 + context):
+            return None
+        sign_at = WIDTH[kind] - 1
+        return self.plain(384 + 8 * (old >> sign_at) + (context >> 3)) << sign_at
+
+    def magnitude(self, act, bucket, most):
         near = 2 * min(abs(self.last), 7) + min(abs(self.before), 1)
         for m in range(1, 16):
             s = m - 1
@@ -491,25 +729,35 @@ class Slot:
                                11 + min(s, 4)):
                 return m
         k = 0
-        while k < 7 and self.plain(219 + k):
+        while k < most and self.plain(219 + k):
             k += 1
         return 15 + (1 << k) + self.coder.raw(k)
 
     def narrow_intra(self, kind, above):
         size = clamp(self.activity >> 12, 0, 3)
-        a = self.centred(kind, above)
+        a = centred(kind, above)
         side = 0 if a < -16 else 1 if a < 0 else 2 if a <= 16 else 3
         node = 1
         for i in reversed(range(8)):
             node = 2 * node + self.decide(node, 512 + 256 * size + node, 1536 + 256 * side + node,
                                           16 + i)
         value = node - 256
-        self.note_activity(abs(self.centred(kind, value)))
+        self.note_activity(abs(centred(kind, value)))
         return value
 
-    def wide(self, kind, old):
-        size, mantissa_bits, mask, _ = TYPES[kind]
-        width = 8 * size
+    def known_tail(self, kind):
+        """How many low bits of the element are known to be 0."""
+        tail = min(self.tail, TYPES[kind][1] or WIDTH[kind] - 1)
+        return tail if tail >= 4 and self.plain(400) else 0
+
+    def note_tail(self, bits):
+        if bits % (1 << (self.tail & 31)) != 0:
+            self.tail = (bits & -bits).bit_length() - 1
+        return bits
+
+    def wide(self, kind, old, fraction):
+        _, mantissa_bits, mask = TYPES[kind]
+        width = WIDTH[kind]
         exponent = old >> mantissa_bits & mask
         ordered = signed(old, width)
         if mask and ordered < 0:
@@ -518,33 +766,45 @@ class Slot:
             key, top = exponent & 31, old >> (mantissa_bits - 2) & 3
         else:
             key, top = (ordered if ordered >= 0 else -1 - ordered).bit_length() & 31, 0
-        length = self.wide_length(key, top, exponent)
-        if length == 0:
-            return old
-        negative = self.plain(64 + (9 if ordered < 0 else 0) + self.signs)
+        near, side = self.zeros & 3, 1 if ordered < 0 else 0
+        if fraction is not None:
+            near = top = min(abs(fraction) >> 5, 3)
+            side = 2 if fraction < -32 else 1 if fraction > 32 else 0
+        tail = self.known_tail(kind)
+        length = self.wide_length(key, (near, top), exponent)
+        d = self.wide_difference(length, side) if length != 0 else 0
+        moved = signed(((ordered >> tail) + d) % (1 << width), width)
+        made = moved << tail
+        if mask and moved < 0:
+            made += (1 << tail) - 1
+        made = signed(made % (1 << 32), 32)
+        if mask and made < 0:
+            made = -1 - made | 1 << (width - 1)
+        return self.note_tail(made % (1 << width))
+
+    def wide_difference(self, length, side):
+        negative = self.plain(64 + 9 * side + self.signs)
         self.note_sign(negative)
         d, left = 1, length - 1
         if left > 0:
-            d, left = 2 + self.plain(178 + 4 * length + 1), left - 1
+            d, left = 2 + self.plain(187 + 4 * length + 1), left - 1
         if left > 0:
-            d, left = 2 * d + self.plain(178 + 4 * length + d), left - 1  # d is 2 + second here
+            d, left = 2 * d + self.plain(187 + 4 * length + d), left - 1  # d is 2 + second here
         d = d << left | self.coder.raw(left)
-        made = signed((ordered + (-d if negative else d)) % (1 << width), width)
-        if mask and made < 0:
-            return -1 - made | 1 << (width - 1)
-        return made % (1 << width)
+        return -d if negative else d
 
-    def wide_length(self, key, top, exponent):
+    def wide_length(self, key, near_and_top, exponent):
+        near, top = near_and_top
         expected = self.mean - 256 * exponent
         zone = clamp((expected + 768) >> 7, 0, 15)
-        nonzero = self.decide(4 * zone + (self.zeros & 3), 512 + 4 * key + top,
+        nonzero = self.decide(4 * zone + near, 512 + 4 * key + top,
                               1408 + (self.zeros & 31), 24 + (zone >> 2))
         self.zeros = 2 * self.zeros + nonzero & 31
         if not nonzero:
             return 0
         start = clamp((expected + 128) >> 8, 1, 32)
         pair = 3 * (clamp(self.last - start, -3, 3) + 3) + clamp(self.before - start, -1, 1) + 1
-        length = self.near(start, (1, 32), (82 + 24 * (expected >> 6 & 3), 640 + 24 * key,
+        length = self.near(start, (1, 32), (91 + 24 * (expected >> 6 & 3), 640 + 24 * key,
                                             1440 + 24 * pair), 28)
         self.before, self.last = self.last, length
         self.follow(256 * (exponent + length))
@@ -569,9 +829,10 @@ class Slot:
         return clamp(self.coder.raw(8), low, high) if left == 0 else v
 
     def float_intra(self, kind, above):
-        size, mantissa_bits, mask, _ = TYPES[kind]
+        size, mantissa_bits, mask = TYPES[kind]
         sign = self.plain(self.signs)
         self.note_sign(sign)
+        tail = self.known_tail(kind)
         start = clamp((self.mean + 128) >> 8, 0, mask)
         above_exponent = above >> mantissa_bits & mask
         x = self.near(start, (0, mask),
@@ -585,8 +846,9 @@ class Slot:
         for _ in range(3):
             node = 2 * node + self.plain(row + node)
         left = mantissa_bits - 3
-        mantissa = (node - 8) << left | self.coder.raw(left)
-        return sign << (8 * size - 1) | x << mantissa_bits | mantissa
+        silent = min(left, tail)
+        mantissa = (node - 8) << left | self.coder.raw(left - silent) << silent
+        return self.note_tail(sign << (8 * size - 1) | x << mantissa_bits | mantissa)
 
 
 # --- 3.9: bytes -----------------------------------------------------------------------------------
@@ -951,6 +1213,8 @@ class PatchDecoder:
             self.put(old[op.offset:op.offset + op.size])
         elif op.kind == VALUES:
             self.values(coder, op, old)
+        elif op.kind == RECORDS:
+            self.records(coder, op, old)
         else:
             if old is None:
                 old = self.olds[self.component]
@@ -958,27 +1222,87 @@ class PatchDecoder:
                     and op.learn_offset + op.learn_size <= len(old), 'what is learnt')
             self.bytes(coder, op, old)
 
+    def slot(self, coder, op, index):
+        if op.fresh:
+            self.slots[index] = Slot(self.limits.value_level)
+        require(index in self.slots, 'slot was not reset')
+        self.slots[index].coder = coder
+        return self.slots[index]
+
     def values(self, coder, op, old):
-        require(op.type in TYPES, 'type of values')
+        require(op.type in TYPES and op.type != UINT4, 'type of values')
         size = TYPES[op.type][0]
         require(op.size % size == 0, 'size of values')
         require(op.slot < self.limits.value_slots, 'slot')
-        if op.fresh:
-            self.slots[op.slot] = Slot(self.limits.value_level)
-        require(op.slot in self.slots, 'slot was not reset')
-        slot = self.slots[op.slot]
-        slot.coder = coder
-        unchanged = 0
+        require(op.predictor <= GRID, 'predictor')
+        slot = self.slot(coder, op, op.slot)
+        if op.intra:
+            for _ in range(op.size // size):
+                self.put(slot.intra(op.type, self.above(op.row, size)).to_bytes(size, 'little'))
+            return
+        require(op.predictor != GRID or op.multiplier != 0, 'multiplier of a grid')
+        rows = Rows(coder, op, self.limits) if op.predictor == ROWS else None
         for i in range(op.size // size):
-            if op.intra:
-                value = slot.intra(op.type, self.above(op.row, size))
-            else:
-                if i % 32 == 0:
-                    unchanged = slot.tile()
-                value = u(old, op.offset + i * size, size)
-                if not unchanged:
-                    value = slot.residual(op.type, value)
+            if rows:
+                rows.before_value()
+            if i % 32 == 0:
+                unchanged = slot.tile()
+            value = u(old, op.offset + i * size, size)
+            if not unchanged:
+                value = self.residual(slot, op, rows, value)
+            if rows:
+                rows.after_value()
             self.put(value.to_bytes(size, 'little'))
+
+    @staticmethod
+    def residual(slot, op, rows, old):
+        if op.zero_map:
+            zero = slot.zero(op.type, old)
+            if zero is not None:
+                return zero
+        if op.predictor == GRID:
+            return on_grid(op.type, old, op.multiplier, op.exponent, slot.steps())
+        if rows:
+            return slot.residual(op.type, *rows.predict(op.type, old))
+        return slot.residual(op.type, old)
+
+    def records(self, coder, op, old):
+        require(1 <= len(op.fields) <= self.limits.value_slots, 'count of fields')
+        for kind, _, count in op.fields:
+            require(count != 0, 'field without values')
+            require(kind != UINT4 or count % 2 == 0, 'half a byte')
+        slots = [self.slot(coder, op, self.limits.value_slots - 1 - i)
+                 for i in range(len(op.fields))]
+        size_of = lambda kind, count: count // 2 if kind == UINT4 else count * TYPES[kind][0]
+        size = sum(size_of(kind, count) for kind, _, count in op.fields)
+        require(op.size % size == 0, 'size of records')
+        for begin in range(op.offset, op.offset + op.size, size):
+            if slots[0].tile():
+                self.put(old[begin:begin + size])
+                continue
+            ratio, at = ONE, begin
+            for slot, (kind, scaled, count) in zip(slots, op.fields):
+                data = old[at:at + size_of(kind, count)]
+                at += len(data)
+                made, ratio = self.field(slot, (kind, scaled), data, ratio)
+                self.put(made)
+
+    @staticmethod
+    def field(slot, kind_and_scaled, old, ratio):
+        kind, scaled = kind_and_scaled
+        size, values = TYPES[kind][0], []
+        if kind == UINT4:
+            olds = [half for byte in old for half in (byte & 15, byte >> 4)]
+        else:
+            olds = [u(old, i, size) for i in range(0, len(old), size)]
+        for before in olds:
+            expected = predict(kind, before, ratio, 0, 0) if scaled else (before, None)
+            values.append(slot.residual(kind, *expected))
+            if kind == FLOAT16:
+                ratio = scale_ratio(before, values[-1])
+        if kind == UINT4:
+            values = [low | high << 4 for low, high in zip(values[::2], values[1::2])]
+        return b''.join(value.to_bytes(size, 'little') for value in values), ratio
 
     def above(self, row, size):
         if row < size or row > self.position:
@@ -1035,7 +1359,9 @@ def check_vectors(folder):
         elif status == 'E_CODEC' and options == '-':
             right = got == 'no codec'
         elif status in JUDGED:
-            right = got.startswith('refused')
+            # A stream that breaks a rule is refused for that and not for what it makes.
+            right = got.startswith('refused') and not (status == 'E_FORMAT'
+                                                       and got == 'refused: digest of new')
         else:
             continue
         judged += 1

@@ -13,6 +13,7 @@
 #include "delta/chunk_encoder.h"
 #include "delta/delta.h"
 #include "delta/entropy_encoder.h"
+#include "support/operation_cases.h"
 
 namespace tensorpatch::test {
 namespace {
@@ -257,8 +258,8 @@ Bytes text(size_t size) {
 
 void add_encoded(Maker& make) {
   using model::ElementType;
-  const PatchLimits small = {256, 256, 1, 1, 8, 2, 0, 8, 6, 0};
-  const PatchLimits large = {256, 256, 1, 1, 8, 1, 1, 8, 6, 0};
+  const PatchLimits small = {256, 256, 1, 1, 8, 2, 0, 8, 6, 0, 6};
+  const PatchLimits large = {256, 256, 1, 1, 8, 2, 1, 8, 6, 0, 7};
   const struct {
     const char* name;
     ElementType type;
@@ -280,7 +281,7 @@ void add_encoded(Maker& make) {
   intra.old_file.clear();
   make.add("good-intra", encoded_spec({intra}, small), {"DONE"});
 
-  const PatchLimits paged = {256, 64, 32, 8, 8, 1, 0, 8, 0, 0};
+  const PatchLimits paged = {256, 64, 32, 8, 8, 1, 0, 8, 0, 0, 0};
   make.add("good-restarts", encoded_spec({moved_values(ElementType::kInt16, 150)}, paged),
            {"DONE"});
   make.add(
@@ -290,7 +291,7 @@ void add_encoded(Maker& make) {
   make.add("good-old-is-new", encoded_spec({{text(90), text(90)}}, small), {"DONE"});
 
   // Noise that returns after more bytes than the history has.
-  const PatchLimits windowed = {256, 1024, 1, 1, 8, 1, 0, 8, 6, 10};
+  const PatchLimits windowed = {256, 1024, 1, 1, 8, 1, 0, 8, 6, 10, 0};
   const BundleSpec zstd = encoded_spec({{Bytes{}, noise(300, 2) + noise(300, 2)}}, windowed);
   make.add("good-zstd", zstd, {"DONE", kWithZstd});
   make.add("codec-zstd", zstd, {"E_CODEC"});
@@ -375,6 +376,12 @@ void add_statement_header(Maker& make) {
   byte("byte-cells", "E_FORMAT", header::kByteCellsLog2, 21);
   byte("match-table", "E_FORMAT", header::kMatchLog2, 19);
   byte("zstd-window", "E_FORMAT", header::kZstdWindowLog2, 9);
+  make.add_statement("columns", "E_FORMAT", [](Bytes& statement) {
+    statement[header::kColumnLog2] = 5;
+    const auto rows = static_cast<uint32_t>(sizeof(RowState)) + (4u << 5);
+    set_u32(statement, header::kWorkspaceSize,
+            wire::read_u32(statement.data() + header::kWorkspaceSize) + rows);
+  });
   word("manifest-size", "E_FORMAT", header::kManifestSize, format::kMaxManifestSize + 1);
   word("workspace-size", "E_FORMAT", header::kWorkspaceSize, 5000);
   byte("header-zero", "E_FORMAT", header::kZero16 + 15, 1);
@@ -593,19 +600,16 @@ void add_operations(Maker& make) {
   streams.refuse("operation-size", copy_of(0, 41));
   streams.refuse("old-beyond", copy_of(9, 40));
   streams.refuse("old-far", copy_of(uint64_t{1} << 40, 40));
-  Operation odd = copy_of(0, 40);
-  odd.kind = static_cast<OperationKind>(3);
-  streams.refuse("operation-kind", odd);
   add_old_component(make);
 
-  odd = values_of(40);
+  Operation odd = values_of(40);
   odd.slot = 1;
   streams.refuse("values-slot", odd);
   odd = values_of(40);
   odd.fresh = 0;
   streams.refuse("values-stale", odd);
   odd = values_of(40);
-  odd.type = static_cast<ValueType>(7);
+  odd.type = ValueType::kUint4;
   streams.refuse("values-type", odd);
   odd = values_of(39);
   odd.type = ValueType::kInt16;
@@ -624,6 +628,59 @@ void add_operations(Maker& make) {
   streams.refuse("bytes-learn", learns);
   streams.spec().limits.byte_cells_log2 = 0;
   streams.refuse("bytes-cells", odd);
+}
+
+Operation rows_of(const RowsShape& shape) {
+  Operation operation = values_of(40);
+  operation.predictor = Predictor::kRows;
+  operation.rows = shape;
+  return operation;
+}
+
+Operation records_of(const RecordShape& shape) {
+  Operation operation = values_of(40);
+  operation.kind = OperationKind::kRecords;
+  operation.record = shape;
+  return operation;
+}
+
+// Rows, grids and records that break one rule each.
+void add_special_operations(Maker& make) {
+  StreamMaker streams(make);
+  streams.spec().limits.column_log2 = 6;
+  const auto rows = [&](const char* name, const RowsShape& shape) {
+    streams.refuse(name, rows_of(shape));
+  };
+  rows("rows-empty", {0, 0, GainAxis::kRow, 0, 1, 0});
+  rows("rows-column", {4, 4, GainAxis::kRow, 0, 1, 0});
+  rows("rows-gain", {4, 0, static_cast<GainAxis>(3), 0, 1, 0});
+  rows("rows-gain-shift", {4, 0, GainAxis::kRow, 31, 1, 0});
+  rows("rows-rank", {3, 0, GainAxis::kNone, 0, 17, 0});
+  rows("rows-table", {13, 0, GainAxis::kColumn, 0, 4, 0});
+  rows("rows-table-far", {0x7FFFFFFF, 0, GainAxis::kNone, 0, 2, 0});
+  streams.spec().limits.column_log2 = 0;
+  rows("rows-no-table", {4, 0, GainAxis::kRow, 0, 0, 0});
+
+  Operation odd = values_of(40);
+  odd.predictor = static_cast<Predictor>(3);
+  streams.refuse("values-predictor", odd);
+  odd.predictor = Predictor::kGrid;
+  odd.grid.multiplier = 0;
+  streams.refuse("grid-multiplier", odd);
+
+  streams.spec().limits.value_slots = 2;
+  const RecordShape good = {2, {{2, ValueType::kUint4, 0}, {3, ValueType::kUint8, 0}}};
+  streams.refuse("records-empty", records_of({}));
+  streams.refuse("records-field-empty", records_of({2, {{8, ValueType::kUint8, 0}, {}}}));
+  streams.refuse("records-halves", records_of({1, {{3, ValueType::kUint4, 0}}}));
+  const RecordField one = {1, ValueType::kUint8, 0};
+  streams.refuse("records-slots", records_of({3, {one, one, {2, ValueType::kUint8, 0}}}));
+  streams.refuse("records-size", records_of({1, {{7, ValueType::kUint8, 0}}}));
+  odd = records_of(good);
+  odd.fresh = 0;
+  streams.refuse("records-stale", odd);
+  streams.add("stream-records-codec", encode_chunk({kRestart, 40, {records_of(good)}}),
+              {"E_CODEC", "codecs=none"});
 }
 
 // A frame of one block, stored or damaged (RFC 8878); its size is not in its header.
@@ -736,7 +793,7 @@ BundleSpec mixed_spec(const MixedSpec& mixed) {
   delta::ChunkEncoder encoder(inputs, 0, mixed.limits, 0);
   uint64_t offset = 0;
   for (const Operation& each : operations) {
-    encoder.encode(each, offset);
+    encoder.encode(each, offset, nullptr);
     offset += each.size;
   }
   const Bytes payload = encoder.finish();
@@ -752,14 +809,31 @@ void add_mixed(Maker& make) {
   const struct {
     const char* name;
     PatchLimits limits;
-  } kLimits[] = {{"good-mixed-small", {256, 1024, 1, 1, 8, 2, 0, 8, 0, 0}},
-                 {"good-mixed-large", {512, 1024, 1, 1, 10, 1, 1, 10, 6, 0}},
-                 {"good-mixed-slots", {1024, 1024, 1, 1, 8, 8, 0, 11, 7, 0}},
-                 {"good-mixed-strong", {1024, 2048, 1, 1, 11, 2, 1, 14, 8, 0}}};
+  } kLimits[] = {{"good-mixed-small", {256, 1024, 1, 1, 8, 2, 0, 8, 0, 0, 0}},
+                 {"good-mixed-large", {512, 1024, 1, 1, 10, 1, 1, 10, 6, 0, 0}},
+                 {"good-mixed-slots", {1024, 1024, 1, 1, 8, 8, 0, 11, 7, 0, 0}},
+                 {"good-mixed-strong", {1024, 2048, 1, 1, 11, 2, 1, 14, 8, 0, 0}}};
   uint32_t seed = 20;
   for (const auto& each : kLimits) {
     make.add(each.name, mixed_spec({each.limits, seed}), {"DONE"});
     seed += 10;
+  }
+}
+
+// What only the values codec's special operations make.
+void add_cases(Maker& make) {
+  for (const OperationCase& each : operation_cases()) {
+    BundleSpec spec;
+    spec.limits = {512, 1024, 1, 1, 8, 0, 0, 8, 0, 0, 6};
+    spec.required_codecs |= 1u << format::kCodecValues;
+    for (const uint8_t level : {uint8_t{0}, uint8_t{1}}) {
+      const uint8_t slots = slots_needed(each);
+      if (level == 1 && slots > 2) continue;  // too large for the smallest test devices
+      spec.limits.value_slots = static_cast<uint8_t>(level == 0 ? slots + 1 : slots);
+      spec.limits.value_level = level;
+      spec.components = {{each.old_file, each.new_file, encode_case(each, spec.limits)}};
+      make.add("good-" + each.name + (level == 0 ? "" : "-large"), spec, {"DONE"});
+    }
   }
 }
 
@@ -776,8 +850,10 @@ VectorSet make_vectors() {
   add_blocks(make);
   add_chunks(make);
   add_operations(make);
+  add_special_operations(make);
   add_zstd(make);
   add_mixed(make);
+  add_cases(make);
   return make.finish();
 }
 

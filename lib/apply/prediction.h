@@ -1,0 +1,239 @@
+// prediction.h: what a value is expected to be when it is more than old itself; integer arithmetic
+// that encoder, decoder and every platform do alike, bit for bit.
+//
+// A prediction is a sum of two scaled integers: old times a gain (2^30 is one), and the product of
+// two factor vectors, one of the row and one of the column, which is how a merged low-rank update
+// looks. The sum is rounded once, to nearest even, to the value's type; what rounding took off is a
+// context of the coder. A value on a grid is old + k * m * 2^e, rounded by the same function.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <stdint.h>
+
+#include "value_type.h"
+
+namespace tensorpatch {
+
+inline constexpr unsigned kMaxRank = 16;
+inline constexpr unsigned kGainLog2 = 30;            // a gain of 2^30 is one
+inline constexpr int32_t kGainOne = 1 << kGainLog2;  // gains are in [-2, 2)
+inline constexpr unsigned kFactorBits = 23;          // of a factor's magnitude
+inline constexpr unsigned kFractionLog2 = 8;         // of Prediction::fraction
+inline constexpr int32_t kHalfStep = 1 << (kFractionLog2 - 1);
+
+struct Prediction {
+  uint32_t bits;     // of the nearest value
+  int32_t fraction;  // prediction minus bits in 1/256 of a step, within [-128, 128]
+};
+
+// value * 2^exponent; |value| < 2^62.
+struct Scaled {
+  int64_t value;
+  int32_t exponent;
+};
+
+namespace prediction_detail {
+
+inline uint64_t magnitude(int64_t value) {
+  return value < 0 ? 0u - static_cast<uint64_t>(value) : static_cast<uint64_t>(value);
+}
+
+// Index of the highest set bit; value != 0.
+inline int32_t top_bit(uint64_t value) {
+  return 63 - __builtin_clzll(value);
+}
+
+inline Scaled normalized(Scaled s) {
+  if (s.value == 0) return {0, INT32_MIN / 2};
+  const int32_t shift = 61 - top_bit(magnitude(s.value));
+  return {static_cast<int64_t>(static_cast<uint64_t>(s.value) << shift), s.exponent - shift};
+}
+
+// a + b; where bits fall off at the low end the result is made odd, so that a later rounding to
+// nearest even is still right (S. Boldo, G. Melquiond, "Emulation of FMA and correctly rounded
+// sums", 2008).
+inline Scaled sum_to_odd(Scaled a, Scaled b) {
+  a = normalized(a);
+  b = normalized(b);
+  if (a.exponent < b.exponent) {
+    const Scaled other = a;
+    a = b;
+    b = other;
+  }
+  const int32_t shift = a.exponent - b.exponent;
+  if (b.value == 0 || shift == 0) return {a.value + b.value, a.exponent};
+  if (shift > 62) return {a.value + (b.value < 0 ? -1 : 1), a.exponent};
+  const int64_t kept = b.value >> shift;
+  const bool inexact = static_cast<int64_t>(static_cast<uint64_t>(kept) << shift) != b.value;
+  return {(a.value + kept) | (inexact ? 1 : 0), a.exponent};
+}
+
+}  // namespace prediction_detail
+
+// A finite float as a scaled integer; false for infinities and NaN.
+inline bool scaled_of(FloatShape shape, uint32_t bits, Scaled* scaled) {
+  const uint32_t field = bits >> shape.mantissa_bits & shape.exponent_mask;
+  if (field == shape.exponent_mask) return false;
+  const uint32_t low = bits & ((1u << shape.mantissa_bits) - 1);
+  const uint32_t mantissa = field != 0 ? low | 1u << shape.mantissa_bits : low;
+  const int32_t bias = shape.exponent_mask >> 1;
+  scaled->exponent = (field != 0 ? static_cast<int32_t>(field) : 1) - bias - shape.mantissa_bits;
+  const uint32_t negative = bits >> (shape.mantissa_bits + (shape.exponent_mask > 31 ? 8 : 5)) & 1;
+  scaled->value = negative != 0 ? -static_cast<int64_t>(mantissa) : mantissa;
+  return true;
+}
+
+// a + b as a float, rounded to nearest even; beyond the largest finite value, that one.
+inline Prediction rounded_sum(FloatShape shape, Scaled a, Scaled b) {
+  const Scaled sum = prediction_detail::sum_to_odd(a, b);
+  if (sum.value == 0) return {0, 0};
+  const uint64_t m = prediction_detail::magnitude(sum.value);
+  const int32_t bias = shape.exponent_mask >> 1;
+  const int32_t top = prediction_detail::top_bit(m) + sum.exponent;
+  const int32_t exponent = top < 1 - bias ? 1 - bias : top;
+  const int32_t drop = exponent - shape.mantissa_bits - sum.exponent;  // > 0: m has 61 bits or so
+  uint64_t rounded = 0;
+  int32_t fraction = 0;
+  if (drop <= 0) {  // only after cancellation
+    rounded = m << -drop;
+  } else if (drop < 64) {
+    rounded = m >> drop;
+    const uint64_t rest = m & ((uint64_t{1} << drop) - 1);
+    const uint64_t half = uint64_t{1} << (drop - 1);
+    const bool up = rest > half || (rest == half && (rounded & 1) != 0);
+    fraction = static_cast<int32_t>(drop >= 8 ? rest >> (drop - 8) : rest << (8 - drop));
+    if (up) {
+      ++rounded;
+      fraction -= 256;
+    }
+  } else if (drop < 72) {  // less than half of the smallest subnormal
+    fraction = static_cast<int32_t>(m >> (drop - 8));
+  }
+  uint32_t bits = (static_cast<uint32_t>(exponent + bias - 1) << shape.mantissa_bits) +
+                  static_cast<uint32_t>(rounded);
+  const uint32_t infinity = static_cast<uint32_t>(shape.exponent_mask) << shape.mantissa_bits;
+  if (exponent > bias || bits >= infinity) {
+    bits = infinity - 1;
+    fraction = 0;
+  }
+  const unsigned sign_at = shape.mantissa_bits + (shape.exponent_mask > 31 ? 8u : 5u);
+  if (sum.value < 0) bits |= 1u << sign_at;
+  return {bits, sum.value < 0 ? -fraction : fraction};
+}
+
+// The nearest value of an integer type to x / 256; `low` and `high` bound it.
+struct IntegerRange {
+  int64_t low, high;
+};
+inline IntegerRange integer_range(ValueType type) {
+  switch (type) {
+    case ValueType::kUint4:
+      return {-8, 7};
+    case ValueType::kInt16:
+      return {-32768, 32767};
+    case ValueType::kInt32:
+      return {INT32_MIN, INT32_MAX};
+    default:
+      return {-128, 127};
+  }
+}
+
+// Integers are predicted around their middle: unsigned ones as if 8 or 128 were zero.
+inline int64_t centered(ValueType type, uint32_t bits) {
+  switch (type) {
+    case ValueType::kUint4:
+      return static_cast<int64_t>(bits) - 8;
+    case ValueType::kUint8:
+      return static_cast<int64_t>(bits) - 128;
+    case ValueType::kInt8:
+      return static_cast<int8_t>(bits);
+    case ValueType::kInt16:
+      return static_cast<int16_t>(bits);
+    default:
+      return static_cast<int32_t>(bits);
+  }
+}
+inline uint32_t from_centered(ValueType type, int64_t value) {
+  const auto bits = static_cast<uint32_t>(value);
+  switch (type) {
+    case ValueType::kUint4:
+      return bits + 8;
+    case ValueType::kUint8:
+      return bits + 128;
+    case ValueType::kInt8:
+      return bits & 0xFF;
+    case ValueType::kInt16:
+      return bits & 0xFFFF;
+    default:
+      return bits;
+  }
+}
+
+inline Prediction rounded_integer(ValueType type, int64_t x) {
+  const IntegerRange range = integer_range(type);
+  int64_t value = (x + kHalfStep) >> kFractionLog2;
+  value = value < range.low ? range.low : value > range.high ? range.high : value;
+  int64_t fraction = x - (value * (1 << kFractionLog2));
+  fraction = fraction < -kHalfStep ? -kHalfStep : fraction > kHalfStep ? kHalfStep : fraction;
+  return {from_centered(type, value), static_cast<int32_t>(fraction)};
+}
+
+// old * gain + update * 2^-shift. For integers the update's unit is that of the value.
+struct LinearTerms {
+  int32_t gain;    // kGainOne: one
+  int64_t update;  // |update| < 2^50
+  int32_t shift;   // 0..126
+};
+inline Prediction predict_linear(ValueType type, uint32_t old_bits, const LinearTerms& terms) {
+  const FloatShape shape = float_shape(type);
+  if (shape.exponent_mask == 0) {
+    const int64_t scaled = (centered(type, old_bits) * terms.gain) >> (kGainLog2 - kFractionLog2);
+    const int32_t shift = terms.shift - static_cast<int32_t>(kFractionLog2);
+    const int64_t update = shift > 62  ? 0
+                           : shift > 0 ? terms.update >> shift
+                                       : terms.update * (1 << -shift);
+    return rounded_integer(type, scaled + update);
+  }
+  Scaled old{};
+  if (!scaled_of(shape, old_bits, &old) || (old.value == 0 && terms.update == 0)) {
+    return {old_bits, 0};
+  }
+  return rounded_sum(shape,
+                     {old.value * terms.gain, old.exponent - static_cast<int32_t>(kGainLog2)},
+                     {terms.update, -terms.shift});
+}
+
+// Value number k of the grid around old: old + k * m * 2^e (integers: e >= 0). k = 0 is old itself.
+struct Grid {
+  uint8_t multiplier;  // m, 1..63
+  int16_t exponent;    // e, -200..100
+};
+inline uint32_t grid_value(ValueType type, uint32_t old_bits, const Grid& grid, int32_t k) {
+  if (k == 0) return old_bits;
+  const int64_t steps = static_cast<int64_t>(k) * grid.multiplier;
+  const FloatShape shape = float_shape(type);
+  if (shape.exponent_mask == 0) {
+    const int32_t e = grid.exponent < 0 ? 0 : grid.exponent > 16 ? 16 : grid.exponent;
+    const int64_t moved =
+        (centered(type, old_bits) + steps * (int64_t{1} << e)) * (1 << kFractionLog2);
+    return rounded_integer(type, moved).bits;
+  }
+  Scaled old{};
+  if (!scaled_of(shape, old_bits, &old)) return old_bits;
+  return rounded_sum(shape, old, {steps, grid.exponent}).bits;
+}
+
+// How much larger a block's values are when its scale (float16) went from old to new.
+inline int32_t scale_ratio(uint32_t old_scale, uint32_t new_scale) {
+  const FloatShape shape = float_shape(ValueType::kFloat16);
+  Scaled from{}, to{};
+  if (!scaled_of(shape, old_scale, &from) || !scaled_of(shape, new_scale, &to) || to.value == 0) {
+    return kGainOne;
+  }
+  const int32_t shift = from.exponent - to.exponent;
+  if (shift > 10 || shift < -10) return kGainOne;
+  const int64_t ratio = from.value * (int64_t{1} << (30 + shift)) / to.value;
+  return ratio >= INT32_MIN && ratio <= INT32_MAX ? static_cast<int32_t>(ratio) : kGainOne;
+}
+
+}  // namespace tensorpatch
