@@ -15,6 +15,7 @@
 #   flatbuffers::flatbuffers      libflatbuffers-dev
 #   flatbuffers::flatc            flatbuffers-compiler (a program)
 #   GTest::gtest_main             libgtest-dev (with TENSORPATCH_TESTS)
+#   benchmark::benchmark_main     libbenchmark-dev (with TENSORPATCH_MICROBENCHMARKS)
 #
 # With TENSORPATCH_STATIC the same from static libraries; scripts/static-divsufsort makes the one
 # that the packages lack.
