@@ -13,8 +13,12 @@
 #include "tensorpatch/ports/libsodium.h"
 #include "tensorpatch/ports/posix.h"
 
+#ifndef RELEASE_KEY
+#define RELEASE_KEY "release_key.inc" /* what `tensorpatch pubkey --format c` printed */
+#endif
+
 static const tensorpatch_key release_keys[] = {
-#include "release_key.inc"
+#include RELEASE_KEY
 };
 
 static tensorpatch_status apply(FILE* bundle, tensorpatch_posix_files* files) {

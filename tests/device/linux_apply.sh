@@ -1,16 +1,17 @@
 #!/bin/bash
 # linux_apply.sh: examples/linux_apply makes new, and leaves nothing behind when it must refuse.
 #
-# usage: linux_apply.sh PROGRAM VECTORS
+# usage: linux_apply.sh VECTORS PROGRAM...    PROGRAM may have an emulator before it.
 # SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
-program=$1 vectors=$2
+vectors=$1
+program=("${@:2}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # refuses STATUS OLD BUNDLE
 refuses() {
-  if "$program" "$2" "$3" "$work/refused" 2>"$work/message"; then
+  if "${program[@]}" "$2" "$3" "$work/refused" 2>"$work/message"; then
     echo "took $3"
     exit 1
   fi
@@ -21,12 +22,12 @@ refuses() {
 }
 
 cp "$vectors/good-restarts-0.old" "$work/model"
-"$program" "$work/model" "$vectors/good-restarts.tpb" "$work/new"
+"${program[@]}" "$work/model" "$vectors/good-restarts.tpb" "$work/new"
 cmp "$work/new" "$vectors/good-restarts-0.new"
 # Over the old file itself, which stays whole until the new one is.
-"$program" "$work/model" "$vectors/good-restarts.tpb" "$work/model"
+"${program[@]}" "$work/model" "$vectors/good-restarts.tpb" "$work/model"
 cmp "$work/model" "$vectors/good-restarts-0.new"
-"$program" "$work/model" "$vectors/good-restarts.tpb" "$work/again" # nothing to do
+"${program[@]}" "$work/model" "$vectors/good-restarts.tpb" "$work/again" # nothing to do
 [ ! -e "$work/again" ]
 
 old=$vectors/good-restarts-0.old

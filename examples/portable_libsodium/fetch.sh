@@ -1,7 +1,7 @@
 #!/bin/bash
-# fetch_libsodium.sh: unpacks the source of Debian's libsodium, for devices that have no package.
+# fetch.sh: unpacks the source of Debian's libsodium, for devices that have no package.
 #
-# usage: fetch_libsodium.sh FOLDER    FOLDER is replaced by the patched source, version.h added.
+# usage: fetch.sh FOLDER    FOLDER is replaced by the patched source, version.h added.
 # The sources of Debian 12 are asked with settings of its own: neither root nor deb-src lines in the
 # system's settings are needed. apt checks the archive's signature. Needs dpkg-dev and, the first
 # time, a network.
