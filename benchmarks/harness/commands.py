@@ -75,14 +75,12 @@ def add_gate(parser):
 
 
 def add_device(parser):
-    parser.add_argument('--output', type=pathlib.Path, metavar='MD',
-                        help='else standard output')
     add_program(parser)
 
 
 def add_train(parser):
     parser.add_argument('-o', '--output', type=pathlib.Path, required=True, metavar='FOLDER')
-    parser.add_argument('--only', type=words, metavar='A,B', help='these models')
+    parser.add_argument('--only', type=words, metavar='A,B', help='these updates, as in the table')
     parser.add_argument('--seed', type=int, default=1)
 
 
