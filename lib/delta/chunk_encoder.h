@@ -146,15 +146,27 @@ class RowWriter {
   size_t next_ = 0;
 };
 
+// One value that is not in an unchanged tile.
+template <class Model>
+void code_changed_value(Model& model, const Operation& operation, const RowPlace& place,
+                        const uint8_t* old_value, const uint8_t* new_value) {
+  const unsigned size = value_size(operation.type);
+  const uint32_t old_bits = load_value(old_value, size);
+  NewValue value{load_value(new_value, size), 0};
+  if (operation.predictor == Predictor::kGrid) {
+    value.steps = grid_steps(operation.type, old_bits, value.bits, operation.grid).value_or(0);
+  }
+  code_residual_value(model, operation, old_bits, place, value);
+}
+
 template <unsigned Level, class Coder>
 void code_residual_values(Coder& coder, ValueState& state, const NewView& view,
                           const ValueRun& run) {
-  const Operation& operation = run.operation;
-  const unsigned size = value_size(operation.type);
+  const unsigned size = value_size(run.operation.type);
   const uint8_t* new_values = view.bytes.data() + run.new_offset;
   ValueModel<Coder, Level> model(coder, state);
   std::optional<RowWriter<Coder>> rows;
-  if (operation.predictor == Predictor::kRows) rows.emplace(coder, run);
+  if (run.operation.predictor == Predictor::kRows) rows.emplace(coder, run);
   for (uint64_t tile = 0; tile < run.count; tile += kTile) {
     const uint64_t end = std::min<uint64_t>(tile + kTile, run.count);
     const bool unchanged =
@@ -162,15 +174,26 @@ void code_residual_values(Coder& coder, ValueState& state, const NewView& view,
     model.code_tile_unchanged(unchanged ? 1 : 0);
     for (uint64_t i = tile; i < end; ++i) {
       if (!unchanged) {
-        const uint32_t old_bits = load_value(run.old_values + i * size, size);
-        NewValue value{load_value(new_values + i * size, size), 0};
-        if (operation.predictor == Predictor::kGrid) {
-          value.steps =
-              grid_steps(operation.type, old_bits, value.bits, operation.grid).value_or(0);
-        }
-        code_residual_value(model, operation, old_bits, rows ? rows->place() : RowPlace{}, value);
+        code_changed_value(model, run.operation, rows ? rows->place() : RowPlace{},
+                           run.old_values + i * size, new_values + i * size);
       }
       if (rows && i + 1 < run.count) rows->advance();
+    }
+  }
+}
+
+// The values of one field of a record.
+template <class Model>
+void code_field(Model& model, const RecordField& field, int32_t& ratio, const uint8_t* old_bytes,
+                const uint8_t* new_bytes) {
+  const unsigned step = value_size(field.type);
+  for (uint32_t at = 0; at < field_size(field); at += step) {
+    const uint32_t from = load_value(old_bytes + at, step), to = load_value(new_bytes + at, step);
+    if (field.type == ValueType::kUint4) {
+      code_field_value(model, field, from & 15, ratio, to & 15);
+      code_field_value(model, field, from >> 4, ratio, to >> 4);
+    } else {
+      code_field_value(model, field, from, ratio, to);
     }
   }
 }
@@ -183,30 +206,18 @@ void code_records(Coder& coder, std::span<ValueSlot> slots, const NewView& view,
   const auto state = [&](unsigned field) -> ValueState& {
     return slots[slots.size() - 1 - field].state();
   };
-  const uint8_t* old_next = run.old_values;
-  const uint8_t* new_next = view.bytes.data() + run.new_offset;
   for (uint64_t i = 0; i < run.count; ++i) {
+    const uint8_t* old_next = run.old_values + i * size;
+    const uint8_t* new_next = view.bytes.data() + run.new_offset + i * size;
     const bool unchanged = std::equal(new_next, new_next + size, old_next);
     ValueModel<Coder, Level>(coder, state(0)).code_tile_unchanged(unchanged ? 1 : 0);
-    if (unchanged) {
-      old_next += size, new_next += size;
-      continue;
-    }
+    if (unchanged) continue;
     int32_t ratio = kGainOne;
     for (unsigned f = 0; f < shape.count; ++f) {
-      const RecordField& field = shape.fields[f];
       ValueModel<Coder, Level> model(coder, state(f));
-      const unsigned step = value_size(field.type);
-      for (const uint8_t* end = new_next + field_size(field); new_next != end;) {
-        const uint32_t from = load_value(old_next, step), to = load_value(new_next, step);
-        if (field.type == ValueType::kUint4) {
-          code_field_value(model, field, from & 15, ratio, to & 15);
-          code_field_value(model, field, from >> 4, ratio, to >> 4);
-        } else {
-          code_field_value(model, field, from, ratio, to);
-        }
-        old_next += step, new_next += step;
-      }
+      code_field(model, shape.fields[f], ratio, old_next, new_next);
+      old_next += field_size(shape.fields[f]);
+      new_next += field_size(shape.fields[f]);
     }
   }
 }
