@@ -124,8 +124,10 @@
   const kRamp = [[42, 157, 143], [138, 177, 125], [233, 196, 106], [244, 162, 97], [231, 111, 81],
     [178, 24, 43]];
   const kUnknown = [150, 158, 165];
-  const kMethods = { copy: [150, 158, 165], residual: [42, 157, 143], intra: [233, 196, 106],
-    bytes: [188, 108, 150], mixed: [88, 129, 196] };
+  const kMethods = { copy: [150, 158, 165], residual: [42, 157, 143], "zero map": [20, 110, 120],
+    gain: [138, 177, 125], "low rank": [94, 140, 60], grid: [180, 200, 80], blocks: [64, 116, 92],
+    intra: [233, 196, 106], bytes: [188, 108, 150], literal: [150, 90, 160], zstd: [178, 24, 43],
+    mixed: [88, 129, 196] };
   function ramp(share) {  // 0..1
     const at = Math.min(Math.max(share, 0), 1) * (kRamp.length - 1);
     const low = Math.min(Math.floor(at), kRamp.length - 2);
