@@ -410,7 +410,8 @@ class ByteModel {
                         : mix_hash(phase << 16 | above << 8 | (phase != 0 ? b1 : above), 4);
     if (t_.cells_log2 < kStrongCells || shape.width_log2 > 1) return 5;
     slots[5] = mix_hash(order4 << 8, 5);
-    slots[6] = mix_hash(order4, mix_hash(history.back(5) | history.back(6) << 8, 6));
+    slots[6] = mix_hash(order4,
+                        mix_hash(history.back(5) | static_cast<uint32_t>(history.back(6)) << 8, 6));
     slots[7] = mix_hash(b2 | b3 << 8, 7);
     if (s_.old_search != 0 && old >= 0 && s_.anchor_gap != 0) {
       const uint32_t since = history.position - s_.anchor;
