@@ -39,7 +39,7 @@ def fit(torch, model, data, rate, steps, parameters=None, kind='Adam'):
     optimizer = getattr(torch.optim, kind)(parameters or model.parameters(), lr=rate)
     model.train()
     for step in range(steps):
-        chosen = torch.arange(step * 64, step * 64 + 64) % len(labels)
+        chosen = torch.arange(step * 32, step * 32 + 32) % len(labels)
         loss = torch.nn.functional.cross_entropy(model(images[chosen]), labels[chosen])
         optimizer.zero_grad()
         loss.backward()
@@ -126,7 +126,7 @@ def run(options):
         raise SystemExit(f'bench train: {error}; pip install torch safetensors') from error
     torch.use_deterministic_algorithms(True)
     data, moved = dataset(torch, options.seed), dataset(torch, options.seed + 1, shift=0.5)
-    base = fit(torch, network(torch, options.seed), data, 1e-3, 100)
+    base = fit(torch, network(torch, options.seed), data, 1e-3, 200)
     options.output.mkdir(parents=True, exist_ok=True)
     types = {'f32': torch.float32, 'f16': torch.float16, 'bf16': torch.bfloat16}
 
