@@ -32,6 +32,7 @@ struct Coding {
   bool zero_map = false;
   std::optional<Grid> grid{};
   RecordShape record{};
+  uint32_t row_bytes = 0;  // of untyped pieces, where a row length was found
 
   unsigned grain() const {
     if (kind == OperationKind::kRecords) return record_size(record);
@@ -385,6 +386,11 @@ class Planner {
         coding.record = piece.record;
         all.push_back(coding);
       }
+      if (const uint32_t row = row_length(piece); row != 0 && piece.record.count == 0) {
+        const size_t first = all.size();
+        add_values(ValueType::kInt8, 0);
+        for (size_t i = first; i < all.size(); ++i) all[i].row_bytes = all[i].intra ? row : 0;
+      }
       if (piece.record.count == 0 && piece.size >= 256 && !near_equal) {
         add_values(ValueType::kInt8, 0);
         for (const ValueType type : {ValueType::kInt16, ValueType::kInt32, ValueType::kFloat16,
@@ -412,6 +418,28 @@ class Planner {
       }
     }
     return all;
+  }
+
+  // The distance at which bytes resemble those before most, when that stands out: the rows of an
+  // array whose container is not known. 0: none.
+  uint32_t row_length(const Piece& piece) const {
+    constexpr uint64_t kLook = 4096;
+    const uint32_t longest = std::min<uint32_t>(2048, view_.reach);
+    if (piece.size < longest + kLook) return 0;
+    const uint8_t* bytes = view_.bytes.data() + piece.new_offset + (piece.size - kLook);
+    uint64_t sum = 0, least = std::numeric_limits<uint64_t>::max();
+    uint32_t best = 0;
+    for (uint32_t row = 8; row <= longest; ++row) {
+      uint64_t distance = 0;
+      for (uint64_t i = 0; i < kLook; ++i) {
+        const auto ahead = static_cast<uint8_t>(bytes[i] - *(bytes + i - row));  // modulo 256
+        distance += ahead < 128 ? ahead : 256u - ahead;
+      }
+      sum += distance;
+      if (distance < least) least = distance, best = row;
+    }
+    const uint64_t mean = sum / (longest - 7);
+    return least * 10 < mean * 9 ? best : 0;
   }
 
   // Codings that fit only some changes: newly pruned tensors, and those on a grid.
@@ -529,6 +557,7 @@ class Planner {
   }
 
   uint32_t row_of(const Piece& piece, const Coding& coding) const {
+    if (coding.row_bytes != 0) return coding.row_bytes;
     const bool usable = piece.row_bytes >= coding.grain() && piece.row_bytes <= view_.reach;
     return usable ? static_cast<uint32_t>(piece.row_bytes) : 0;
   }
