@@ -386,10 +386,10 @@ class Planner {
         coding.record = piece.record;
         all.push_back(coding);
       }
-      if (const uint32_t row = row_length(piece); row != 0 && piece.record.count == 0) {
-        const size_t first = all.size();
-        add_values(ValueType::kInt8, 0);
-        for (size_t i = first; i < all.size(); ++i) all[i].row_bytes = all[i].intra ? row : 0;
+      if (values_allowed() && piece.record.count == 0 && !near_equal) {
+        Coding coding{OperationKind::kValues, ValueType::kInt8, true};
+        coding.row_bytes = row_length(piece);
+        if (coding.row_bytes != 0) all.push_back(coding);
       }
       if (piece.record.count == 0 && piece.size >= 256 && !near_equal) {
         add_values(ValueType::kInt8, 0);
