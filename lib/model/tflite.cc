@@ -221,6 +221,12 @@ bool looks_like_tflite(base::Bytes file) {
 }
 
 Result<Segments> find_tflite(base::Bytes file) {
+  // Scalars are read where they are aligned; a model inside an image or an archive may not be.
+  std::vector<uint8_t> aligned;
+  if (reinterpret_cast<uintptr_t>(file.data()) % alignof(uint64_t) != 0) {
+    aligned.assign(file.begin(), file.end());
+    file = aligned;
+  }
   // Larger files keep their values behind the FlatBuffer.
   const size_t size = std::min<size_t>(file.size(), FLATBUFFERS_MAX_BUFFER_SIZE - 1);
   flatbuffers::Verifier verifier(file.data(), size, kMaxDepth, kMaxTables);

@@ -86,7 +86,7 @@ std::string lineage_text(std::optional<double> lineage) {
 }
 
 std::string short_type(const std::string& type) {
-  static const std::pair<std::string_view, const char*> kShort[] = {
+  static constexpr std::pair<std::string_view, const char*> kShort[] = {
       {"float64", "f64"}, {"float32", "f32"}, {"float16", "f16"}, {"bfloat16", "bf16"},
       {"int64", "i64"},   {"uint64", "u64"},  {"int32", "i32"},   {"uint32", "u32"},
       {"int16", "i16"},   {"uint16", "u16"},  {"int8", "i8"},     {"uint8", "u8"}};

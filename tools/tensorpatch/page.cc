@@ -54,9 +54,9 @@ std::string page_text(const std::string& title, const Json& comparisons) {
       Json::parse(Json(title).dump(-1, ' ', false, Json::error_handler_t::replace));
   std::string page;
   std::string_view rest(kPageTemplate);
-  const std::pair<std::string_view, std::string> kParts[] = {{"<!--title-->", escaped(clean_title)},
-                                                             {"<!--data-->", embeddable(data)}};
-  for (const auto& [place, text] : kParts) {
+  const std::pair<std::string_view, std::string> parts[] = {{"<!--title-->", escaped(clean_title)},
+                                                            {"<!--data-->", embeddable(data)}};
+  for (const auto& [place, text] : parts) {
     const size_t at = rest.find(place);
     page += rest.substr(0, at);
     page += text;

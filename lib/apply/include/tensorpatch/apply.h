@@ -86,7 +86,7 @@ enum {
   TENSORPATCH_MAX_STATEMENT_SIZE = 896,
   TENSORPATCH_MAX_MESSAGE_SIZE = 1024, /* signed bytes: the statement in DSSE framing */
   TENSORPATCH_CHECKPOINT_SIZE = 128,
-  TENSORPATCH_PEEK_SIZE = 144,   /* first bytes of a bundle that tensorpatch_peek looks at */
+  TENSORPATCH_PEEK_SIZE = 144,    /* first bytes of a bundle that tensorpatch_peek looks at */
   TENSORPATCH_APPLIER_WORDS = 112 /* size of tensorpatch_applier in 8-byte words */
 };
 
