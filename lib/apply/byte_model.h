@@ -8,9 +8,10 @@
 // old: so it survives insertions, deletions and moves without a new operation. Bytes that differ,
 // and all bytes without old, are literals:
 //
-// Context mixing of the bytes before (orders 0, 1, 2 and 4; in large tables 3 and 6 too), the byte
-// of old, the byte one row before, and a match model that follows the last place where the same
-// four bytes stood. `width` and `stride` make the contexts aware of arrays: width is the size of an
+// Context mixing of the bytes before (orders 0, 1, 2 and 4; in large tables 3, 6 and words of four
+// bytes too), the byte of old, the byte one row before, and a match model that follows the last
+// place where the same three bytes stood, and goes on behind bytes that differ until it knows a
+// better one. `width` and `stride` make the contexts aware of arrays: width is the size of an
 // element, stride the distance of a row. Two sets of weights are added up, one chosen by what is
 // known of the contexts, one by the place in the element. Cells live in one table indexed by hash,
 // with four bits that tell contexts apart; a collision costs size, never correctness.
@@ -49,15 +50,20 @@ struct History {
   }
 };
 
+inline constexpr uint8_t kStructures = 3;  // instead of a width: parts lie at multiples of 4
+
 struct ByteShape {
-  uint8_t width_log2;  // 0..3
+  uint8_t width_log2;  // 0..2, or kStructures
   uint8_t intra;       // 1: no pointer into old
   uint32_t stride;     // 0: the element before
+
+  uint32_t element() const { return 1u << (width_log2 < 2 ? width_log2 : 2); }
+  uint32_t phase(uint32_t position) const { return position & (element() - 1); }
 };
 
 inline constexpr unsigned kMixedCells = 10;   // log2: fewer cells use two contexts and little state
-inline constexpr unsigned kStrongCells = 14;  // log2: from here on, eight contexts
-inline constexpr unsigned kByteInputs = 9;
+inline constexpr unsigned kStrongCells = 14;  // log2: from here on, eleven contexts
+inline constexpr unsigned kByteInputs = 12;
 inline constexpr uint32_t kByteLimit = 60;        // counts of a cell stop here
 inline constexpr uint32_t kCheckMask = 15u << 6;  // of a hashed cell: bits of its context's hash
 inline constexpr unsigned kRuns = 18;             // contexts of how well the pointer did,
@@ -67,8 +73,10 @@ inline constexpr uint32_t kResyncLength = 4;      // equal bytes that it needs
 inline constexpr uint32_t kJumpLength = 6;        // equal bytes for a jump to what was learnt
 inline constexpr uint32_t kResyncPatience = 32;   // bytes after a mismatch in which it looks
 inline constexpr uint32_t kMaxLearnSize = 1u << 30;
-inline constexpr uint32_t kLearnt = 1u << 31;  // of a place in the match table: in learnt old
-inline constexpr MixWeight kByteWeight = 20000;
+inline constexpr uint32_t kLearnt = 1u << 31;   // of a place in the match table: in learnt old
+inline constexpr uint32_t kMatchLength = 3;     // equal bytes that the match model needs
+inline constexpr uint32_t kMatchPatience = 16;  // bytes that differ until it gives up
+inline constexpr MixWeight kByteWeight = 15000;
 
 // What only tables of 2^kMixedCells cells and more use.
 struct ByteMixer {
@@ -93,6 +101,7 @@ struct ByteState {
   uint32_t old_search;              // bytes for which the pointer still looks for a better place
   uint32_t match_at;                // place that the match model follows, 0 when none
   uint32_t match_length;            // bytes matched so far
+  uint32_t match_missed;            // bytes that differed since it found the place
   uint32_t learning;                // 1: nothing is coded
   Cell forgotten[kByteInputs - 1];  // see ByteModel::cell; here to spare the stack
   Cell same[kRuns * kTrusts];
@@ -125,7 +134,9 @@ inline void byte_state_reset(ByteState& state, unsigned cells_log2) {
 
 // Begins the bytes of an operation.
 inline void byte_state_begin(ByteState& state, uint64_t old_offset) {
+  state.match_at = 0;
   state.match_length = 0;
+  state.match_missed = 0;
   state.old_at = old_offset;
   state.old_run = 0;
   state.old_search = 0;
@@ -162,7 +173,7 @@ class ByteModel {
       if (s_.old_search != 0) {
         note_match(history, history.position, coded, other);
       } else {
-        s_.match_length = 0;
+        s_.match_length = s_.match_at = 0;
       }
     } else {
       if (s_.old_search == 0 || s_.old_run >= kResyncLength - 1) {
@@ -209,9 +220,9 @@ class ByteModel {
   uint8_t code_literal(const Past& history, uint32_t place, const ByteShape& shape, Old& old_file,
                        int old, uint8_t value) {
     uint32_t slots[kByteInputs];
-    const unsigned count = make_slots(history, shape, old, slots);
     const int expected = find_match(history, place, old_file);
-    const uint32_t phase = history.position & ((1u << shape.width_log2) - 1);
+    const unsigned count = make_slots(history, shape, {old, expected}, slots);
+    const uint32_t phase = shape.phase(history.position);
     uint32_t node = 1;
     int still = t_.cells_log2 < kMixedCells ? -1 : expected;
     for (unsigned i = 8; i-- > 0;) {
@@ -228,14 +239,13 @@ class ByteModel {
         const unsigned length = s_.match_length < 15 ? s_.match_length : 15;
         mixed[count] = &s_.mixer.match[length * 2 + predicted];
         const unsigned set = s_.match_length < 32 ? s_.match_length / 4 : 8;
-        coded =
-            mix({mixed, count + 1}, s_.mixer.known[set], s_.mixer.phase[phase % 4 * 8 + i], bit);
+        coded = mix({mixed, count + 1}, s_.mixer.known[set], s_.mixer.phase[phase * 8 + i], bit);
         if (predicted != coded) still = -1;
       } else if (t_.cells_log2 < kMixedCells) {
         coded = mix({mixed, count}, s_.small[0], s_.small[1], bit);
       } else {
         const unsigned set = 9 + (old >= 0 ? 5 : 0) + seen;
-        coded = mix({mixed, count}, s_.mixer.known[set], s_.mixer.phase[phase % 4 * 8 + i], bit);
+        coded = mix({mixed, count}, s_.mixer.known[set], s_.mixer.phase[phase * 8 + i], bit);
       }
       node = node << 1 | coded;
     }
@@ -298,7 +308,7 @@ class ByteModel {
     const uint32_t trust = trust_of(history);
     Cell& direct = s_.same[run * kTrusts + trust];
     if (t_.cells_log2 < kMixedCells) return code_bit(coder_, direct, same);
-    const uint32_t phase = history.position & ((1u << shape.width_log2) - 1);
+    const uint32_t phase = shape.phase(history.position);
     const uint32_t near = run < 3 ? run : 3;
     const uint32_t salt = near + 16 * trust;
     const uint32_t length = s_.match_length < 16 ? s_.match_length / 4 : 4;
@@ -391,13 +401,16 @@ class ByteModel {
     s_.shift_old = static_cast<uint32_t>(s_.old_at - s_.anchor_old) - equal;
   }
 
+  struct Expected {
+    int old, match;  // the byte, or -1
+  };
   template <class Past>
-  unsigned make_slots(const Past& history, const ByteShape& shape, int old, uint32_t* slots) const {
-    const uint32_t phase = history.position & ((1u << shape.width_log2) - 1);
+  unsigned make_slots(const Past& history, const ByteShape& shape, const Expected& expected,
+                      uint32_t* slots) const {
+    const uint32_t phase = shape.phase(history.position);
     const uint32_t b1 = history.back(1), b2 = history.back(2);
     const uint32_t b3 = history.back(3), b4 = history.back(4);
-    const uint32_t row = shape.stride != 0 ? shape.stride : 1u << shape.width_log2;
-    const uint32_t above = history.back(row);
+    const uint32_t above = history.back(shape.stride != 0 ? shape.stride : shape.element());
     const uint32_t order2 = b1 | b2 << 8;
     const uint32_t order4 = order2 | b3 << 16 | b4 << 24;
     slots[0] = mix_hash(phase, 0);
@@ -406,19 +419,26 @@ class ByteModel {
     // In arrays: all of the element so far.
     slots[2] = mix_hash(phase == 3 ? order2 | b3 << 16 : order2, 2 | phase << 4);
     slots[3] = mix_hash(order4, 3);
-    slots[4] = old >= 0 ? mix_hash(static_cast<uint32_t>(old) << 8 | phase, 13)
-                        : mix_hash(phase << 16 | above << 8 | (phase != 0 ? b1 : above), 4);
-    if (t_.cells_log2 < kStrongCells || shape.width_log2 > 1) return 5;
+    slots[4] = expected.old >= 0
+                   ? mix_hash(static_cast<uint32_t>(expected.old) << 8 | phase, 13)
+                   : mix_hash(phase << 16 | above << 8 | (phase != 0 ? b1 : above), 4);
+    if (t_.cells_log2 < kStrongCells || shape.width_log2 == 2) return 5;
     slots[5] = mix_hash(order4 << 8, 5);
     slots[6] = mix_hash(order4,
                         mix_hash(history.back(5) | static_cast<uint32_t>(history.back(6)) << 8, 6));
     slots[7] = mix_hash(b2 | b3 << 8, 7);
-    if (s_.old_search != 0 && old >= 0 && s_.anchor_gap != 0) {
+    if (s_.old_search != 0 && expected.old >= 0 && s_.anchor_gap != 0) {
       const uint32_t since = history.position - s_.anchor;
       slots[7] =
           mix_hash(history.back(s_.anchor_gap) | b1 << 8, 8 | (since < 15 ? since : 15) << 4);
     }
-    return 8;
+    slots[8] = mix_hash((history.position & 3) << 16 | b4 << 8 | history.back(8), 21);
+    const uint32_t length = s_.match_length < 15 ? s_.match_length : 15;
+    const uint32_t match =
+        expected.match < 0 ? 0 : 1 << 16 | static_cast<uint32_t>(expected.match) << 8 | length;
+    slots[9] = mix_hash(match, 22);
+    slots[10] = mix_hash(match, 23 | b1 << 8);
+    return 11;
   }
 
   // Small tables share their cells. In others, one of another context gives way when it was used
@@ -445,18 +465,30 @@ class ByteModel {
   int find_match(const Past& history, uint32_t place, Old& old) {
     if (t_.matches_log2 == 0 || place < 4) return -1;
     if (s_.match_length == 0) {
+      const uint32_t followed = s_.match_at;
       s_.match_at = t_.matches[match_key(history)];
-      if (s_.match_at == 0) return -1;
-      uint32_t length = 0;  // how much really is the same
-      while (length < 16 && history.back(length + 1) == matched_byte(history, old, length + 1)) {
-        ++length;
+      s_.match_length = s_.match_at == 0 ? 0 : equal_before(history, old);
+      if (s_.match_length >= kMatchLength) {
+        s_.match_missed = 0;
+      } else {
+        s_.match_length = 0;
+        s_.match_at = s_.match_missed <= kMatchPatience ? followed : 0;
+        if (s_.match_at == 0) return -1;
       }
-      if (length < 3) return -1;
-      s_.match_length = length;
     }
     const int byte = matched_byte(history, old, 0);
-    if (byte < 0) s_.match_length = 0;
+    if (byte < 0) s_.match_length = s_.match_at = 0;
     return byte;
+  }
+
+  // How many bytes before the place that is followed are those before this one, at most 16.
+  template <class Past, class Old>
+  uint32_t equal_before(const Past& history, Old& old) const {
+    uint32_t length = 0;
+    while (length < 16 && history.back(length + 1) == matched_byte(history, old, length + 1)) {
+      ++length;
+    }
+    return length;
   }
 
   // The byte `before` bytes before the place that is followed.
@@ -468,23 +500,25 @@ class ByteModel {
     return past.followed(past.position - s_.match_at, before);
   }
 
-  // Of the last four bytes.
+  // Of the last kMatchLength bytes.
   template <class Past>
   uint32_t match_key(const Past& past) const {
-    const uint32_t word = past.back(1) | static_cast<uint32_t>(past.back(2)) << 8 |
-                          static_cast<uint32_t>(past.back(3)) << 16 |
-                          static_cast<uint32_t>(past.back(4)) << 24;
+    const uint32_t word = past.back(1) << 8 | static_cast<uint32_t>(past.back(2)) << 16 |
+                          static_cast<uint32_t>(past.back(3)) << 24;
     return (word * 0x9E3779B1u) >> (32 - t_.matches_log2);
   }
 
   template <class Past>
   void note_match(const Past& history, uint32_t place, uint8_t coded, int expected) {
     if (t_.matches_log2 == 0) return;
-    if (expected >= 0 && static_cast<unsigned>(expected) == coded) {
-      ++s_.match_length;
+    if (expected >= 0) {
       ++s_.match_at;
-    } else {
-      s_.match_length = 0;
+      if (static_cast<unsigned>(expected) == coded) {
+        ++s_.match_length;
+      } else {
+        s_.match_length = 0;
+        ++s_.match_missed;
+      }
     }
     if (place < 4) return;
     uint32_t& entry = t_.matches[match_key(history)];

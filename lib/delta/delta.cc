@@ -78,20 +78,21 @@ class PatchMaker {
         std::lower_bound(first, alignments_.end(), interval.end,
                          [](const Alignment& a, uint64_t offset) { return a.new_offset < offset; });
     const auto begin = first == alignments_.begin() ? first : first - 1;
-    const std::vector<PlannedOperation> plan =
-        plan_interval(components_, component_, options_, {begin, last}, interval);
-
     Chunk chunk;
-    ChunkEncoder encoder(components_, component_, options_.limits, interval.begin);
-    uint64_t literal = 0;
-    for (const PlannedOperation& planned : plan) {
-      const size_t before = encoder.size();
-      encoder.encode(planned.operation, planned.new_offset, planned.numbers.get());
-      chunk.shares.push_back({planned, encoder.size() - before});
-      if (!operation_reads_old(planned.operation)) literal += planned.operation.size;
+    std::vector<uint8_t> payload = encode(
+        plan_interval(components_, component_, options_, {begin, last}, interval), interval, chunk);
+    for (const Operation& operation : whole_operations(input_, options_)) {
+      Chunk other;
+      std::vector<uint8_t> whole = encode({{operation, 0}}, interval, other);
+      if (whole.size() >= payload.size()) continue;
+      payload = std::move(whole);
+      chunk = std::move(other);
     }
-    chunk.codecs = encoder.used_codecs();
-    std::vector<uint8_t> payload = encoder.finish();
+    uint64_t literal = 0;
+    for (const Chunk::Share& share : chunk.shares) {
+      const Operation& operation = share.planned.operation;
+      if (!operation_reads_old(operation)) literal += operation.size;
+    }
     uint8_t codec = format::kCodecOperations;
     if (literal * 2 > interval.end - interval.begin) try_zstd(interval, payload, codec, chunk);
     chunk.bytes.push_back(static_cast<uint8_t>(codec | format::kChunkRestart));
@@ -99,6 +100,19 @@ class PatchMaker {
     put_varint(chunk.bytes, static_cast<uint32_t>(payload.size()));
     chunk.bytes.insert(chunk.bytes.end(), payload.begin(), payload.end());
     return chunk;
+  }
+
+  // The payload of operations; notes in `chunk` what they are.
+  std::vector<uint8_t> encode(const std::vector<PlannedOperation>& plan, const Interval& interval,
+                              Chunk& chunk) const {
+    ChunkEncoder encoder(components_, component_, options_.limits, interval.begin);
+    for (const PlannedOperation& planned : plan) {
+      const size_t before = encoder.size();
+      encoder.encode(planned.operation, planned.new_offset, planned.numbers.get());
+      chunk.shares.push_back({planned, encoder.size() - before});
+    }
+    chunk.codecs = encoder.used_codecs();
+    return encoder.finish();
   }
 
   // Where little is taken from old, zstd's long matches may win over everything.

@@ -20,7 +20,9 @@ constexpr uint64_t kLeastRowsBytes = 64;  // a shorter piece gains nothing from 
 constexpr uint64_t kTiny = 24;            // bytes; too few to learn anything from
 constexpr uint64_t kMinRegion = 32;       // bytes of new that may be worth one operation
 constexpr uint64_t kFragment = 512;  // mean size of pieces up to which a large region is tried too
-constexpr uint64_t kMaxGroup = 65536;  // bytes of new that are tried as one operation
+constexpr uint64_t kMaxGroup = 65536;     // bytes of new that are tried as one operation
+constexpr uint64_t kMaxWholeNew = 32768;  // sizes up to which a whole file is tried as one
+constexpr uint64_t kMaxWholeOld = 65536;  // operation that learns all of old
 
 // A way to code a stretch.
 struct Coding {
@@ -89,6 +91,10 @@ class Planner {
   }
   bool bytes_allowed() const {
     return allowed(format::kCodecBytes) && options_.limits.byte_cells_log2 != 0;
+  }
+  // Whether the width kStructures is another way to code bytes.
+  bool structures_allowed() const {
+    return bytes_allowed() && options_.limits.byte_cells_log2 >= kStrongCells;
   }
   const uint8_t* old_at(const OldPlace& place) const {
     return components_[place.component].old_bytes.data() + place.offset;
@@ -268,16 +274,21 @@ class Planner {
     separate.undo();
     headers_ = headers;
     std::vector<PlannedOperation> chosen = parts;
-    for (const PlannedOperation& whole : whole_region(region, size)) {
+    const auto try_whole = [&](const PlannedOperation& whole) {
       ByteTrial trial(tables_.get(), size + whole.operation.learn_size);
       follow(trial.counter, whole);
       const uint64_t cost = trial.counter.cost();
       trial.undo();
       headers_ = headers;
-      if (cost < best) {
-        best = cost;
-        chosen = {whole};
-      }
+      if (cost >= best) return;
+      best = cost;
+      chosen = {whole};
+    };
+    for (const PlannedOperation& whole : whole_region(region, size)) try_whole(whole);
+    if (chosen.size() == 1 && chosen[0].operation.size == size && structures_allowed()) {
+      PlannedOperation whole = chosen[0];
+      whole.operation.width_log2 = kStructures;
+      try_whole(whole);
     }
     out_.resize(before);
     out_.insert(out_.end(), chosen.begin(), chosen.end());
@@ -412,6 +423,7 @@ class Planner {
         }
       };
       add_bytes(typed);
+      if (!piece.structured() && structures_allowed()) add_bytes(kStructures);
       if (!piece.structured() && piece.size >= 256 && !near_equal) {
         add_bytes(1);
         add_bytes(2);
@@ -744,6 +756,25 @@ class Planner {
 };
 
 }  // namespace
+
+std::vector<Operation> whole_operations(const ComponentInput& input, const PatchOptions& options) {
+  std::vector<Operation> all;
+  if ((options.codecs >> format::kCodecBytes & 1) == 0 ||
+      options.limits.byte_cells_log2 < kStrongCells || options.limits.history_log2 < 16 ||
+      input.new_bytes.empty() || input.new_bytes.size() > kMaxWholeNew ||
+      input.old_bytes.size() > kMaxWholeOld) {
+    return all;
+  }
+  Operation operation;
+  operation.kind = OperationKind::kBytes;
+  operation.size = static_cast<uint32_t>(input.new_bytes.size());
+  operation.intra = 1;
+  operation.learn_size = static_cast<uint32_t>(input.old_bytes.size());
+  all.push_back(operation);
+  operation.width_log2 = kStructures;
+  all.push_back(operation);
+  return all;
+}
 
 std::vector<PlannedOperation> plan_interval(const std::vector<ComponentInput>& components,
                                             uint32_t component, const PatchOptions& options,

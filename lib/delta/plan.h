@@ -28,4 +28,7 @@ std::vector<PlannedOperation> plan_interval(const std::vector<ComponentInput>& c
                                             std::span<const Alignment> alignments,
                                             const Interval& interval);
 
+// Ways to code a small new file as one operation of bytes that learns all of old, types or not.
+std::vector<Operation> whole_operations(const ComponentInput& input, const PatchOptions& options);
+
 }  // namespace tensorpatch::delta
