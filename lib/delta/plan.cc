@@ -20,6 +20,7 @@ constexpr uint64_t kLeastRowsBytes = 64;  // a shorter piece gains nothing from 
 constexpr uint64_t kTiny = 24;            // bytes; too few to learn anything from
 constexpr uint64_t kMinRegion = 32;       // bytes of new that may be worth one operation
 constexpr uint64_t kFragment = 512;  // mean size of pieces up to which a large region is tried too
+constexpr uint64_t kLongestRow = 2048;    // values of a row that is looked for
 constexpr uint64_t kMaxGroup = 65536;     // bytes of new that are tried as one operation
 constexpr uint64_t kMaxWholeNew = 32768;  // sizes up to which a whole file is tried as one
 constexpr uint64_t kMaxWholeOld = 65536;  // operation that learns all of old
@@ -397,10 +398,14 @@ class Planner {
         coding.record = piece.record;
         all.push_back(coding);
       }
-      if (values_allowed() && piece.record.count == 0 && !near_equal) {
-        Coding coding{OperationKind::kValues, ValueType::kInt8, true};
-        coding.row_bytes = row_length(piece);
+      const auto add_in_rows = [&](ValueType type, unsigned phase) {
+        Coding coding{OperationKind::kValues, type, true, phase};
+        coding.row_bytes = row_length(piece, type, phase);
         if (coding.row_bytes != 0) all.push_back(coding);
+      };
+      if (values_allowed() && piece.record.count == 0 && !near_equal) {
+        add_in_rows(ValueType::kInt8, 0);
+        for (const unsigned phase : {0u, 1u}) add_in_rows(ValueType::kInt16, phase);
       }
       if (piece.record.count == 0 && piece.size >= 256 && !near_equal) {
         add_values(ValueType::kInt8, 0);
@@ -432,26 +437,40 @@ class Planner {
     return all;
   }
 
-  // The distance at which bytes resemble those before most, when that stands out: the rows of an
-  // array whose container is not known. 0: none.
-  uint32_t row_length(const Piece& piece) const {
-    constexpr uint64_t kLook = 4096;
-    const uint32_t longest = std::min<uint32_t>(2048, view_.reach);
-    if (piece.size < longest + kLook) return 0;
-    const uint8_t* bytes = view_.bytes.data() + piece.new_offset + (piece.size - kLook);
+  // The distance in bytes at which integers resemble those before most, when that stands out: the
+  // rows of an array whose container is not known. 0: none.
+  uint32_t row_length(const Piece& piece, ValueType type, unsigned phase) const {
+    constexpr uint64_t kLook = 4096;  // values
+    const unsigned size = value_size(type);
+    const uint64_t count = (piece.size - phase) / size;
+    if (piece.size < phase || count < kLongestRow + kLook) return 0;
+    std::vector<int32_t> values(kLongestRow + kLook);
+    const uint64_t longest = std::min<uint64_t>(kLongestRow, view_.reach / size);
+    const uint8_t* first =
+        view_.bytes.data() + piece.new_offset + phase + (count - values.size()) * size;
+    for (size_t i = 0; i < values.size(); ++i) {
+      values[i] = static_cast<int32_t>(centered(type, load_value(first + i * size, size)));
+    }
     uint64_t sum = 0, least = std::numeric_limits<uint64_t>::max();
-    uint32_t best = 0;
-    for (uint32_t row = 8; row <= longest; ++row) {
-      uint64_t distance = 0;
-      for (uint64_t i = 0; i < kLook; ++i) {
-        const auto ahead = static_cast<uint8_t>(bytes[i] - *(bytes + i - row));  // modulo 256
-        distance += ahead < 128 ? ahead : 256u - ahead;
-      }
+    uint64_t best = 0;
+    for (uint64_t row = 8; row <= longest; ++row) {
+      const uint64_t distance = row_distance(values, row, size);
       sum += distance;
       if (distance < least) least = distance, best = row;
     }
     const uint64_t mean = sum / (longest - 7);
-    return least * 10 < mean * 9 ? best : 0;
+    return least * 10 < mean * 9 ? static_cast<uint32_t>(best * size) : 0;
+  }
+
+  // How far values are from those one row before, in sum; few large ones do not count for much.
+  static uint64_t row_distance(const std::vector<int32_t>& values, uint64_t row, unsigned size) {
+    const int32_t most = size == 1 ? 128 : 1024;
+    uint64_t distance = 0;
+    for (size_t i = kLongestRow; i < values.size(); ++i) {
+      const int32_t away = std::abs(values[i] - values[i - row]);
+      distance += static_cast<uint64_t>(std::min(away, most));
+    }
+    return distance;
   }
 
   // Codings that fit only some changes: newly pruned tensors, and those on a grid.

@@ -912,17 +912,17 @@ class BytesState:
         for i, cell in enumerate(self.same_cells):
             cell.p, cell.n = (1 << 22) - (1 << 21) // (1 + i // 5), 4
         fresh = lambda count, weight, inputs: [[weight] * inputs for _ in range(count)]
-        self.known, self.phase = fresh(19, 20000, 9), fresh(32, 0, 9)
-        self.same_run, self.same_other = fresh(4, 20000, 4), fresh(11, 0, 4)
-        self.small = [[20000] * 2, [0] * 2]
+        self.known, self.phase = fresh(19, 15000, 12), fresh(32, 0, 12)
+        self.same_run, self.same_other = fresh(4, 15000, 4), fresh(11, 0, 4)
+        self.small = [[15000] * 2, [0] * 2]
         self.anchor_old = self.anchor = self.anchor_gap = 0
         self.shift_new = self.shift_old = 0
-        self.learnt = self.follow = 0
+        self.learnt = 0
 
     def begin(self, op, old):
         self.op, self.old = op, old
         self.pointer, self.run, self.search = op.offset, 0, 0
-        self.guessed = self.matched = 0
+        self.guessed = self.matched = self.follow = self.missed = 0
         if op.learn_size != 0:
             self.learnt = op.learn_offset
         self.learning = True
@@ -963,7 +963,7 @@ class BytesState:
             if self.search:
                 self.note_match(value, x)
             else:
-                self.matched = 0
+                self.matched = self.follow = 0
         else:
             if self.search == 0 or self.run >= 3:
                 self.anchor_gap = self.p - self.anchor
@@ -975,8 +975,11 @@ class BytesState:
             self.resynchronise(value)
         return value
 
+    def element(self):
+        return 1 << min(self.op.width, 2)
+
     def same(self, e, x):
-        phase = self.p % (1 << self.op.width)
+        phase = self.p % self.element()
         run = self.run if self.run < 16 else 16 if self.run < 32 else 17
         near = min(run, 3)
         trust = (0 if self.search == 0 else 1 if self.guessed
@@ -1039,7 +1042,7 @@ class BytesState:
             self.shift_old = self.pointer - self.anchor_old - n & MASK32
 
     def key(self, last):
-        word = last[0] | last[1] << 8 | last[2] << 16 | last[3] << 24
+        word = last[0] << 8 | last[1] << 16 | last[2] << 24
         return (word * 0x9E3779B1 & MASK32) >> (32 - self.table_log2)
 
     def followed(self, before):
@@ -1050,40 +1053,41 @@ class BytesState:
         return None if self.learning or distance > self.reach else self.back(distance + before)
 
     def expected_byte(self):
-        """x of the page; sets matched and follow."""
+        """x of the page; sets matched, follow and missed."""
         if self.table_log2 == 0 or self.place < 4:
             return None
         if self.matched == 0:
-            self.follow = self.table[self.key([self.back(i) for i in range(1, 5)])]
-            if self.follow == 0:
-                return None
+            before = self.follow
+            self.follow = self.table[self.key([self.back(i) for i in range(1, 4)])]
             n = 0
-            while n < 16 and self.back(n + 1) == self.followed(n + 1):
+            while self.follow != 0 and n < 16 and self.back(n + 1) == self.followed(n + 1):
                 n += 1
-            if n < 3:
-                return None
-            self.matched = n
+            if n >= 3:
+                self.matched, self.missed = n, 0
+            else:
+                self.follow = before if self.missed <= 16 else 0
+                if self.follow == 0:
+                    return None
         x = self.followed(0)
         if x is None:
-            self.matched = 0
+            self.matched = self.follow = 0
         return x
 
     def note_match(self, value, x):
         if self.table_log2 == 0:
             return
-        if x == value:
-            self.matched += 1
-            self.follow += 1
-        else:
-            self.matched = 0
+        if x is not None:
+            self.follow = self.follow + 1 & MASK32
+            self.matched = self.matched + 1 if x == value else 0
+            self.missed += 0 if x == value else 1
         if self.place >= 4:
-            self.table[self.key([self.back(i) for i in range(1, 5)])] = self.place
+            self.table[self.key([self.back(i) for i in range(1, 4)])] = self.place
 
-    def contexts(self, phase, e):
+    def contexts(self, phase, e, x):
         back, op = self.back, self.op
         b1, b2, b3, b4 = back(1), back(2), back(3), back(4)
         last4 = b1 | b2 << 8 | b3 << 16 | b4 << 24
-        above = back(op.stride or 1 << op.width)
+        above = back(op.stride or self.element())
         h = [mix_hash(phase, 0), mix_hash(256 * phase + b1, 1)]
         if self.cells_log2 < 10:
             return h
@@ -1093,7 +1097,7 @@ class BytesState:
             h.append(mix_hash(256 * e + phase, 13))
         else:
             h.append(mix_hash(65536 * phase + 256 * above + (b1 if phase else above), 4))
-        if self.cells_log2 < 14 or op.width > 1:
+        if self.cells_log2 < 14 or op.width == 2:
             return h
         h.append(mix_hash(last4 << 8 & MASK32, 5))
         h.append(mix_hash(last4, mix_hash(back(5) | back(6) << 8, 6)))
@@ -1102,13 +1106,16 @@ class BytesState:
             h.append(mix_hash(back(self.anchor_gap) + 256 * b1, 16 * since + 8))
         else:
             h.append(mix_hash(b2 + 256 * b3, 7))
+        h.append(mix_hash(65536 * (self.p & 3) + 256 * b4 + back(8), 21))
+        guess = 0 if x is None else 65536 + 256 * x + min(self.matched, 15)
+        h += [mix_hash(guess, 22), mix_hash(guess, 256 * b1 + 23)]
         return h
 
     def literal(self, e, value):
         """Decodes a literal, or learns the value, when it is not None."""
-        phase = self.p % (1 << self.op.width)
-        h = self.contexts(phase, e)
+        phase = self.p % self.element()
         x = self.expected_byte()
+        h = self.contexts(phase, e, x)
         right = x is not None and self.cells_log2 >= 10
         node = 1
         for i in reversed(range(8)):
@@ -1124,7 +1131,7 @@ class BytesState:
                 if right:
                     inputs.append(self.match_cells[2 * min(self.matched, 15) + (x >> i & 1)])
                     known = self.known[min(self.matched // 4, 8)]
-                bit = mixed_byte_bit(self.coder, inputs, known, self.phase[8 * (phase % 4) + i],
+                bit = mixed_byte_bit(self.coder, inputs, known, self.phase[8 * phase + i],
                                      bit)
             right = right and x >> i & 1 == bit
             node = 2 * node + bit
