@@ -5,10 +5,12 @@ import argparse
 import contextlib
 import hashlib
 import io
+import json
 import os
 import pathlib
 import random
 import struct
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -303,6 +305,26 @@ class Radio(Folder):
                         {unit.name for unit in units})
         self.assertTrue(all(len(unit.source) > 30 and unit.ms > 0 and unit.mw > 0
                             for unit in units))
+
+    def test_inspect_estimates_the_same(self):
+        key, bundle = self.folder / 'key', self.folder / 'bundle'
+        for words in (['keygen', '-o', key],
+                      ['pack', QUICKSTART / 'old.tflite', QUICKSTART / 'new.tflite', '-o', bundle,
+                       '--key', key]):
+            subprocess.run([PROGRAM, *words], check=True, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL)
+        said = subprocess.run([PROGRAM, 'inspect', bundle, '--json'], check=True,
+                              stdout=subprocess.PIPE).stdout
+        found = {link['name']: link for link in json.loads(said)['contract']['links']}
+        units = radio.load()
+        links = {unit.name: unit for unit in units if unit.kind == 'link'}
+        self.assertEqual(found.keys(), links.keys())
+        for name, link in links.items():
+            here = radio.update(units, link, bundle.stat().st_size,
+                                (QUICKSTART / 'new.tflite').stat().st_size, True)
+            for ours, theirs in ((here.air * 1000, 'air_ms'), (here.seconds * 1000, 'time_ms'),
+                                 (here.millijoules, 'energy_mj')):
+                self.assertAlmostEqual(ours, found[name][theirs], delta=0.51)
 
     def test_saving_is_computed_from_results(self):
         table = support.table(self.folder / 'r.tsv', [

@@ -361,6 +361,15 @@ struct ComponentFacts {
   std::optional<Comparison> comparison;  // by the details
 };
 
+// What the update costs when it comes over a link; docs/BENCHMARKS.md names the figures.
+struct LinkFacts {
+  std::string name;        // "nb-iot"
+  std::string title;       // "NB-IoT Cat NB1"
+  uint64_t air_ms = 0;     // the receiver is on
+  uint64_t time_ms = 0;    // receiving, decoding, erasing and writing
+  uint64_t energy_mj = 0;  // of all three
+};
+
 // What the update costs the device, in bytes.
 struct ContractFacts {
   uint64_t workspace = 0;
@@ -368,8 +377,9 @@ struct ContractFacts {
   uint64_t flash_erased = 0;
   uint64_t old_reads = 0;
   uint64_t new_reads = 0;
-  std::optional<uint32_t> time_ms;
+  std::optional<uint32_t> time_ms;    // as the packer states them for its device; pack does not
   std::optional<uint32_t> energy_mj;
+  std::vector<LinkFacts> links;  // estimates for a microcontroller, one a link
 };
 
 struct InspectOptions {
