@@ -124,7 +124,7 @@ TEST(FlashSimulator, FailuresWithoutACut) {
   flash.break_page(2);
   EXPECT_EQ(flash.write(0, data.data(), 4), 0);
   EXPECT_NE(flash.write(4, data.data(), 4), 0);
-  EXPECT_EQ(flash.write(4, data.data(), 4), 0) << "nothing had been done";
+  EXPECT_EQ(flash.write(8, data.data(), 4), 0) << "only once";
   EXPECT_NE(flash.read(0, &byte, 1), 0);
   EXPECT_EQ(flash.read(0, &byte, 1), 0);
   EXPECT_NE(flash.write(512, data.data(), 4), 0);

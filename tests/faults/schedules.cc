@@ -97,9 +97,13 @@ Release make_release(uint32_t page_size, uint32_t write_size) {
   return made;
 }
 
-const Release& release_for(const FlashGeometry& geometry) {
+uint32_t bundle_write_size(const SchedulePlan& plan) {
+  return plan.bundle_write_size != 0 ? plan.bundle_write_size : plan.geometry.write_size;
+}
+
+const Release& release_for(const SchedulePlan& plan) {
   static std::map<std::pair<uint32_t, uint32_t>, Release> all;
-  const std::pair<uint32_t, uint32_t> key = {geometry.page_size, geometry.write_size};
+  const std::pair<uint32_t, uint32_t> key = {plan.geometry.page_size, bundle_write_size(plan)};
   const auto found = all.find(key);
   if (found != all.end()) return found->second;
   return all.emplace(key, make_release(key.first, key.second)).first->second;
@@ -152,7 +156,7 @@ class Device {
   Device(const SchedulePlan& plan, Verdict& verdict)
       : plan_(plan),
         verdict_(verdict),
-        release_(release_for(plan.geometry)),
+        release_(release_for(plan)),
         random_(plan.seed),
         flash_(whole_geometry(plan, release_), plan.seed) {
     port_ = {&flash_,
@@ -245,8 +249,9 @@ class Device {
   FlashSimulator flash_;
   tensorpatch_flash port_{};
   size_t next_cut_ = 0;
-  uint64_t saved_offset_ = 0;  // of new, in the last checkpoint that was surely stored
-  bool is_silent_ = false;     // the bundle stopped coming, once
+  uint64_t saved_offset_ = 0;           // of new, in the last checkpoint that was surely stored
+  uint32_t saved_version_ = kVersions;  // whose update that was
+  bool is_silent_ = false;              // the bundle stopped coming, once
 };
 
 // The storage of one update, with a note of what was saved.
@@ -254,12 +259,14 @@ struct Device::Session {
   tensorpatch_flash_storage storage{};  // first: the callbacks' context
   int (*save)(void*, const uint8_t*) = nullptr;
   Device* device = nullptr;
+  uint32_t version = 0;
 
   static int save_and_note(void* context, const uint8_t record[TENSORPATCH_CHECKPOINT_SIZE]) {
     Session& session = *static_cast<Session*>(context);
     const int result = session.save(context, record);
     if (result == 0) {
       session.device->saved_offset_ = wire::read_u64(record + format::checkpoint::kNewOffsetAt);
+      session.device->saved_version_ = session.version;
     }
     return result;
   }
@@ -304,6 +311,7 @@ tensorpatch_status Device::update(uint32_t version, uint8_t old_slot) {
 
   Session session;
   session.device = this;
+  session.version = version;
   session.storage.old_flash = &port_;
   session.storage.new_flash = &port_;
   session.storage.old_areas[0] = area(old_slot);
@@ -347,8 +355,9 @@ tensorpatch_status Device::update(uint32_t version, uint8_t old_slot) {
       fail("the checkpoint that was stored is gone");
     }
     if (status == TENSORPATCH_OK) status = push_all(&applier, bundle, first_block);
-    // A checkpoint of another update: begin without it.
     if (status != TENSORPATCH_E_CHECKPOINT || loaded != 0) return status;
+    // A checkpoint of another update: begin without it.
+    if (saved_version_ == version) fail("a checkpoint of this update is refused");
     saved_offset_ = 0;
     if (tensorpatch_flash_log_clear(&log) != 0) return TENSORPATCH_E_SAVE_CHECKPOINT;
   }
@@ -412,7 +421,10 @@ class SlotsLife {
     if (slots.outcome == TENSORPATCH_SLOTS_EXPIRED || slots.outcome == TENSORPATCH_SLOTS_REJECTED) {
       is_known_bad_ = true;
     }
-    if (started != TENSORPATCH_SLOTS_OK) return;
+    if (started != TENSORPATCH_SLOTS_OK) {
+      if (slots.current != slots.active) device_.fail("a trial that was not counted");
+      return;
+    }
     if (slots.phase == TENSORPATCH_SLOTS_TRIAL) return try_out(slots, *version);
     if (*version == kVersions - 1 || (is_known_bad_ && plan_.new_is_bad)) {
       is_over_ = true;
@@ -496,14 +508,15 @@ namespace {
 
 // Counts are kept: a run without faults is as long as one with them.
 uint64_t count_operations(const SchedulePlan& plan, Verdict (*run)(const SchedulePlan&)) {
-  static std::map<std::tuple<bool, uint32_t, uint32_t, bool, bool>, uint64_t> all;
+  static std::map<std::tuple<bool, uint32_t, uint32_t, uint32_t, bool, bool>, uint64_t> all;
   const bool is_slots = run == run_slots;
   const auto key = std::make_tuple(is_slots, plan.geometry.page_size, plan.geometry.write_size,
-                                   plan.new_is_bad, plan.rejects);
+                                   bundle_write_size(plan), plan.new_is_bad, plan.rejects);
   const auto found = all.find(key);
   if (found != all.end()) return found->second;
   SchedulePlan quiet;
   quiet.geometry = plan.geometry;
+  quiet.bundle_write_size = plan.bundle_write_size;
   quiet.new_is_bad = plan.new_is_bad;
   quiet.rejects = plan.rejects;
   const Verdict verdict = run(quiet);
@@ -542,6 +555,7 @@ SchedulePlan random_plan(uint64_t seed, uint64_t (*count)(const SchedulePlan&)) 
   SchedulePlan plan;
   plan.seed = seed;
   plan.geometry = random_geometry(seed);
+  plan.bundle_write_size = one_in(2, seed) ? 1 : 0;
   plan.log_pages = one_in(2, seed) ? 2 : 3;
   plan.checks_signature = one_in(64, seed);
   plan.has_mac = one_in(4, seed);

@@ -37,6 +37,7 @@ struct SchedulePlan {
   FlashGeometry geometry;
   uint64_t seed = 0;  // of what the flash holds at first, garbage, sizes of pieces
   uint32_t log_pages = 3;
+  uint32_t bundle_write_size = 0;   // what the bundle was made for; 0: that of the flash
   std::vector<PlannedCut> cuts;     // the second is armed after the restart from the first, ...
   uint64_t failing_operation = 0;   // 0: none; in the first start
   uint64_t failing_read = 0;        // 0: none; in the first start

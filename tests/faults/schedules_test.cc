@@ -28,6 +28,7 @@ void sweep_cuts(Verdict (*run)(const SchedulePlan&), uint64_t (*count)(const Sch
   for (const FlashGeometry& geometry : kGeometries) {
     SchedulePlan plan;
     plan.geometry = geometry;
+    plan.bundle_write_size = geometry.write_size == 32 ? 1 : 0;
     const uint64_t operations = count(plan);
     ASSERT_GT(operations, 10u);
     uint64_t resumed = 0;

@@ -82,7 +82,8 @@ bool FlashSimulator::begin_operation(uint64_t offset, uint64_t size, Cut* cut) {
   const bool is_cut = operations() == cut_operation_;
   if (is_cut) has_power_ = false;
   if (is_cut) *cut = cut_;
-  if (operations() == failing_operation_ || *cut == Cut::kBefore) return false;
+  if (operations() == failing_operation_ && !is_cut) *cut = Cut::kGarbage;
+  if (*cut == Cut::kBefore) return false;
   return std::none_of(broken_pages_.begin(), broken_pages_.end(), [&](uint32_t page) {
     const uint64_t begin = uint64_t{page} * geometry_.page_size;
     return offset < begin + geometry_.page_size && begin < offset + size;
@@ -109,7 +110,7 @@ int FlashSimulator::write(uint64_t offset, const uint8_t* data, size_t size) {
     std::memcpy(bytes_.data() + offset, data, size);
     mark(offset, size, kProgrammed);
   }
-  return has_power_ ? 0 : kFailed;
+  return has_power_ && cut == Cut::kAfter ? 0 : kFailed;
 }
 
 int FlashSimulator::erase(uint64_t offset, uint64_t size) {
@@ -127,7 +128,7 @@ int FlashSimulator::erase(uint64_t offset, uint64_t size) {
     std::memset(bytes_.data() + offset, geometry_.erased_value, size);
     mark(offset, size, kErased);
   }
-  return has_power_ ? 0 : kFailed;
+  return has_power_ && cut == Cut::kAfter ? 0 : kFailed;
 }
 
 // How many bytes of an operation are done when the power goes.

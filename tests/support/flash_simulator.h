@@ -53,7 +53,7 @@ class FlashSimulator {
   void power_on();
   bool has_power() const { return has_power_; }
 
-  // The operation, or read, of that number fails and does nothing; 0: none.
+  // The operation of that number fails and leaves garbage, the read of that number fails; 0: none.
   void fail_operation(uint64_t operation) { failing_operation_ = operation; }
   void fail_read(uint64_t read) { failing_read_ = read; }
   // Writes and erases of this page fail from now on.
