@@ -27,6 +27,7 @@ void put_varint(std::vector<uint8_t>& out, uint32_t value) {
 struct Chunk {
   std::vector<uint8_t> bytes;  // header and payload
   uint32_t codecs = 0;
+  uint64_t reach = 0;
   // Payload bytes of each operation, with its place.
   struct Share {
     PlannedOperation planned;
@@ -91,6 +92,7 @@ class PatchMaker {
       if (!operation_reads_old(planned.operation)) literal += planned.operation.size;
     }
     chunk.codecs = encoder.used_codecs();
+    chunk.reach = encoder.reach();
     std::vector<uint8_t> payload = encoder.finish();
     uint8_t codec = format::kCodecOperations;
     if (literal * 2 > interval.end - interval.begin) try_zstd(interval, payload, codec, chunk);
@@ -128,6 +130,7 @@ class PatchMaker {
     if (auto written = patch.write(chunk.bytes); !written) return written;
     report_.patch_size += chunk.bytes.size();
     report_.required_codecs |= chunk.codecs;
+    report_.reach = std::max(report_.reach, chunk.reach);
     for (const Chunk::Share& share : chunk.shares) note_share(share);
     const uint64_t end = interval(i).end;
     if (options_.progress) options_.progress(end, input_.new_bytes.size());

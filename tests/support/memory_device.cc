@@ -147,6 +147,8 @@ TestApplier::TestApplier(MemoryDevice& device, const ApplySetup& setup)
   for (size_t i = 0; i < TENSORPATCH_MAX_COMPONENTS; ++i) {
     options_.capacity[i] = setup_.capacity.value_or(device.places[i].size());
   }
+  options_.accept = setup_.accept;
+  options_.region = setup_.region;
   options_.work_limit = setup_.work_limit;
   const tensorpatch_ports ports = device.ports();
   init_status_ = tensorpatch_apply_init(&applier_, workspace_.data(), setup_.workspace_size, &ports,
