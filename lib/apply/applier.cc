@@ -48,7 +48,8 @@ constexpr size_t kMinWorkspace =
     kSeenIdsAt + format::kMaxSignatures * TENSORPATCH_KEY_ID_SIZE;  // to reach the statement's own
 
 constexpr size_t kEd25519KeySize = 32;
-constexpr size_t kEd25519SignatureSize = 64;
+constexpr size_t kP256KeySize = 65;    // 0x04, x, y
+constexpr size_t kSignatureSize = 64;  // of both algorithms
 
 enum class State : uint8_t {
   kUnused = 0,  // memory that init has not seen
@@ -331,7 +332,7 @@ Next state_signature_header(Applier* a, Feed* feed) {
   ++a->signature_count;
   a->key = find_key(*a, record + 4);
   if (a->key == nullptr) return enter(a, State::kSkipSignature);
-  if (algorithm != a->key->algorithm || a->wanted != kEd25519SignatureSize) {
+  if (algorithm != a->key->algorithm || a->wanted != kSignatureSize) {
     return fail(a, TENSORPATCH_E_SIGNATURE);
   }
   return enter(a, State::kSignature);
@@ -915,17 +916,19 @@ size_t work_budget(const Applier& a) {
   return a.options.work_limit == 0 ? SIZE_MAX : a.options.work_limit;
 }
 
+bool key_complete(const tensorpatch_key& key) {
+  const bool is_p256 = key.algorithm == TENSORPATCH_ECDSA_P256_SHA256;
+  return (is_p256 || key.algorithm == TENSORPATCH_ED25519) && key.public_key != nullptr &&
+         key.public_key_size == (is_p256 ? kP256KeySize : kEd25519KeySize);
+}
+
 bool options_complete(const tensorpatch_options& options) {
   if (options.threshold == 0 || (options.keys == nullptr && options.key_count != 0) ||
       (options.codecs == nullptr && options.codec_count != 0)) {
     return false;
   }
   for (size_t i = 0; i < options.key_count; ++i) {
-    const tensorpatch_key& key = options.keys[i];
-    if (key.algorithm != TENSORPATCH_ED25519 || key.public_key == nullptr ||
-        key.public_key_size != kEd25519KeySize) {
-      return false;
-    }
+    if (!key_complete(options.keys[i])) return false;
   }
   for (size_t i = 0; i < options.codec_count; ++i) {
     if (options.codecs[i] == nullptr) return false;

@@ -95,7 +95,7 @@ enum {
 
 enum tensorpatch_algorithm {
   TENSORPATCH_ED25519 = 1,
-  TENSORPATCH_ECDSA_P256_SHA256 = 2, /* reserved */
+  TENSORPATCH_ECDSA_P256_SHA256 = 2, /* signatures: r, then s, 32 bytes each */
   TENSORPATCH_ML_DSA = 3             /* reserved */
 };
 
@@ -107,7 +107,7 @@ typedef struct tensorpatch_key {
   uint16_t algorithm; /* enum tensorpatch_algorithm */
   uint16_t role;      /* enum tensorpatch_role */
   uint8_t id[TENSORPATCH_KEY_ID_SIZE];
-  const uint8_t* public_key; /* Ed25519: 32 bytes */
+  const uint8_t* public_key; /* Ed25519: 32 bytes; P-256: 65, 0x04 and the point's x and y */
   size_t public_key_size;
 } tensorpatch_key;
 
