@@ -125,7 +125,7 @@ class Damage(Folder):
 
     def test_a_result_that_differs_is_never_ok(self):
         pair, = pairs.load([self.file('old', b'o'), self.file('new', b'n' * 50)])
-        options = argparse.Namespace(timeout=10, instructions=False, faults=0)
+        options = argparse.Namespace(timeout=10, instructions=0, faults=0)
         row = run.measure(script_peer('head -c 49 "$2" >"$3"; printf x >>"$3"'), pair, options,
                           self.folder)
         self.assertEqual(row['status'], 'WRONG: the result differs from new')
