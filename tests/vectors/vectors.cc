@@ -284,6 +284,8 @@ void add_encoded(Maker& make) {
   const PatchLimits paged = {256, 64, 32, 8, 8, 1, 0, 8, 0, 0, 0};
   make.add("good-restarts", encoded_spec({moved_values(ElementType::kInt16, 150)}, paged),
            {"DONE"});
+  const PatchLimits flash = {256, 256, 256, 4, 8, 1, 0, 8, 0, 0, 0};
+  make.add("good-pages", encoded_spec({moved_values(ElementType::kInt16, 480)}, flash), {"DONE"});
   make.add(
       "good-encoded-components",
       encoded_spec({moved_values(ElementType::kInt8, 80), {text(90), text(120)}, {{}, {}}}, small),
