@@ -98,6 +98,7 @@ std::string contract_text(const toolkit::InspectReport& report) {
                      row("restart interval", bytes_text(report.restart_interval)) +
                      row("erase, write size", std::to_string(report.erase_size) + ", " +
                                                   std::to_string(report.write_size));
+  if (contract.in_place) text += row("in place", in_place_text(*contract.in_place));
   if (contract.time_ms) text += row("time", std::to_string(*contract.time_ms) + " ms");
   if (contract.energy_mj) text += row("energy", std::to_string(*contract.energy_mj) + " mJ");
   text += "estimates, on a microcontroller with flash\n";
@@ -118,6 +119,7 @@ std::string text_of(const Options& options, const toolkit::InspectReport& report
           row("security version", std::to_string(report.security_version)) +
           row("device class",
               report.device_class ? toolkit::device_class_text(*report.device_class) : "any");
+  if (report.undo) text += row("undo", "leads back from an update");
   if (!report.version.empty()) text += row("version", report.version);
   text += row("made by", report.tool);
   for (const auto& [key, value] : report.metadata) text += row(key, value);
@@ -215,6 +217,10 @@ Json json_of(const toolkit::InspectReport& report) {
   if (report.contract.time_ms) json["contract"]["time_ms"] = *report.contract.time_ms;
   if (report.contract.energy_mj) json["contract"]["energy_mj"] = *report.contract.energy_mj;
   json["contract"]["links"] = links_json(report.contract.links);
+  if (report.contract.in_place) {
+    json["contract"]["in_place"] = in_place_json(*report.contract.in_place);
+  }
+  json["undo"] = report.undo;
   return json;
 }
 
