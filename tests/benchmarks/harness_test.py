@@ -390,7 +390,12 @@ class Gate(Folder):
         self.assertEqual(gate.compare({'a\tlinux': 1000}, {'a\tlinux': 1009})[0],
                          ['a linux: grew from 1000 to 1009 bytes'])
         self.assertEqual(gate.compare({'a\tlinux': 1}, {'b\tlinux': 1})[0],
-                         ['b linux: not in the table', 'a linux: only in the table'])
+                         ['b linux: not in the table'])
+
+    def test_other_rows_stay(self):
+        table = self.file('t.tsv', b'# head\na\tlinux\t5\nb\tlinux\t7\n')
+        gate.write_rows({'b\tlinux': 6, 'aa\tlinux': 1}, table)
+        self.assertEqual(table.read_text(), '# head\na\tlinux\t5\naa\tlinux\t1\nb\tlinux\t6\n')
 
 
 if __name__ == '__main__':
