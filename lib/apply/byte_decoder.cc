@@ -52,7 +52,8 @@ class OldWindow {
   // A quarter of the buffer is kept before the offset, for pointers that look back.
   bool move_to(uint64_t offset) {
     const uint32_t capacity = decoder_old_buffer_size(d_);
-    const uint64_t begin = offset < capacity / 4 ? 0 : offset - capacity / 4;
+    uint64_t begin = offset < capacity / 4 ? 0 : offset - capacity / 4;
+    if (begin < d_->old_floor) begin = d_->old_floor;
     const uint64_t left = size_ - begin;
     const auto wanted = left < capacity ? static_cast<uint32_t>(left) : capacity;
     return decoder_read_old(d_, begin, wanted);

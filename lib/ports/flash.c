@@ -301,7 +301,11 @@ static int write_new(void* context, uint32_t component, uint64_t offset, const u
 static int read_new(void* context, uint32_t component, uint64_t offset, uint8_t* data,
                     size_t size) {
   tensorpatch_flash_storage* storage = (tensorpatch_flash_storage*)context;
-  if (flush(storage) != 0) return FAILED;
+  /* In place old is read in between. */
+  const int overlaps = component == storage->word_component &&
+                       offset < storage->word_offset + storage->word_filled &&
+                       offset + size > storage->word_offset;
+  if (overlaps && flush(storage) != 0) return FAILED;
   return read_area(storage->new_flash, storage->new_areas[component], offset, data, size);
 }
 

@@ -138,6 +138,8 @@ int run(int argument_count, char** arguments) {
   if (options.pairs) {
     held = run_pairs("stream, pairs", run_stream, stream_operations) && held;
     held = run_pairs("slots, pairs", run_slots, slots_operations) && held;
+    held = run_pairs("in place, pairs", run_in_place, in_place_operations) && held;
+    held = run_pairs("undo, pairs", run_undo, undo_operations) && held;
   }
   if (!found) std::fprintf(stderr, "there is no such kind\n");
   return held && found ? 0 : 1;

@@ -592,7 +592,24 @@ Verdict run_slots_seed(uint64_t seed) {
   return run_slots(plan);
 }
 
-constexpr ScheduleKind kKinds[] = {{"stream", run_stream_seed}, {"slots", run_slots_seed}};
+// In place there is no other place: a broken page of the region is the end.
+SchedulePlan in_place_plan(uint64_t seed, uint64_t (*count)(const SchedulePlan&)) {
+  SchedulePlan plan = random_plan(seed, count);
+  plan.broken_page = -1;
+  plan.silent_after_bytes = 0;
+  return plan;
+}
+Verdict run_in_place_seed(uint64_t seed) {
+  return run_in_place(in_place_plan(seed, in_place_operations));
+}
+Verdict run_undo_seed(uint64_t seed) {
+  return run_undo(in_place_plan(seed, undo_operations));
+}
+
+constexpr ScheduleKind kKinds[] = {{"stream", run_stream_seed},
+                                   {"slots", run_slots_seed},
+                                   {"in place", run_in_place_seed},
+                                   {"undo", run_undo_seed}};
 
 }  // namespace
 

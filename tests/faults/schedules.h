@@ -57,9 +57,16 @@ Verdict run_stream(const SchedulePlan& plan);
 // Two updates one after another in two slots, with trials.
 Verdict run_slots(const SchedulePlan& plan);
 
+// One update in place, in a region that holds old at a place that the seed decides; with undo the
+// way back after it.
+Verdict run_in_place(const SchedulePlan& plan);
+Verdict run_undo(const SchedulePlan& plan);
+
 // Operations of the flash in a run without faults.
 uint64_t stream_operations(const SchedulePlan& plan);
 uint64_t slots_operations(const SchedulePlan& plan);
+uint64_t in_place_operations(const SchedulePlan& plan);
+uint64_t undo_operations(const SchedulePlan& plan);
 
 // A kind of schedules that the campaign runs.
 struct ScheduleKind {

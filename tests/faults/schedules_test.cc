@@ -24,8 +24,9 @@ constexpr FlashGeometry kGeometries[] = {{256, 0, 1, 0xFF, false},
                                          {4096, 0, 8, 0xFF, false}};
 
 // One cut at every operation of the flash, in every way.
-void sweep_cuts(Verdict (*run)(const SchedulePlan&), uint64_t (*count)(const SchedulePlan&)) {
-  for (const FlashGeometry& geometry : kGeometries) {
+void sweep_cuts(Verdict (*run)(const SchedulePlan&), uint64_t (*count)(const SchedulePlan&),
+                std::span<const FlashGeometry> geometries = kGeometries) {
+  for (const FlashGeometry& geometry : geometries) {
     SchedulePlan plan;
     plan.geometry = geometry;
     plan.bundle_write_size = geometry.write_size == 32 ? 1 : 0;
@@ -52,6 +53,29 @@ TEST(Schedules, AStreamedUpdateGoesOnAfterEveryCut) {
 
 TEST(Schedules, SlotsAreRightAfterEveryCut) {
   sweep_cuts(run_slots, slots_operations);
+}
+
+TEST(Schedules, AnUpdateInPlaceGoesOnAfterEveryCut) {
+  sweep_cuts(run_in_place, in_place_operations, std::span(kGeometries).first(3));
+}
+
+TEST(Schedules, TheWayBackGoesOnAfterEveryCut) {
+  sweep_cuts(run_undo, undo_operations, std::span(kGeometries).subspan(1, 1));
+}
+
+// In place everything is read again after the failure, old and what the region holds by then.
+TEST(Schedules, EveryFailingOperationAndReadInPlaceIsSurvived) {
+  SchedulePlan plan;
+  plan.geometry = {256, 0, 8, 0xFF, true};
+  const uint64_t operations = in_place_operations(plan);
+  for (uint64_t n = 1; n <= operations; ++n) {
+    SchedulePlan failing = plan;
+    failing.failing_operation = n;
+    EXPECT_EQ(run_in_place(failing).wrong, "") << "operation " << n;
+    failing = plan;
+    failing.failing_read = n;
+    EXPECT_EQ(run_in_place(failing).wrong, "") << "read " << n;
+  }
 }
 
 TEST(Schedules, ABadModelRollsBackAfterEveryCut) {
