@@ -26,7 +26,7 @@ enum {
   UNTOUCHED = 0xA5,
   OTHER_ROLE = 99,
   /* What lib/apply/README.md promises. */
-  MAX_STACK = 1280
+  MAX_STACK = 1536
 };
 
 typedef struct file {
