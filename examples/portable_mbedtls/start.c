@@ -5,6 +5,8 @@
 #include <mbedtls/memory_buffer_alloc.h>
 #include <psa/crypto.h>
 
+#include "mbedtls_config.h"
+
 static unsigned char memory[8192];
 
 /* Verifying needs no randomness: whatever asks is a mistake. */

@@ -31,20 +31,22 @@ pack p256.tpb
 "$program" verify p256.tpb --pubkey p256.pub --old old.bin
 
 # board NAME CPU MACHINE SIGNED [OPTION...]: builds and tests in a folder of its own. The first one
-# fetches libsodium's source for all.
+# fetches libsodium's source for all. `targets` and `tests` say what is built and run.
 board() {
   local build=$folder/$1 cpu=$2 machine=$3 signed=$4
   (cd "$source" && cmake --preset cortex-m4 -B "$build" -DTENSORPATCH_CPU="$cpu" \
     -DTENSORPATCH_QEMU_BOARD="$machine" -DTENSORPATCH_EXAMPLE_OLD="$folder/old.bin" \
     -DTENSORPATCH_EXAMPLE_BUNDLE="$folder/$signed.tpb" "${@:5}")
-  cmake --build "$build" -j 2
-  ctest --test-dir "$build" --no-tests=error --output-on-failure
+  cmake --build "$build" -j 2 --target "${targets[@]}"
+  ctest --test-dir "$build" -R "$tests" --no-tests=error --output-on-failure
 }
 ed25519=(ed25519 -DTENSORPATCH_EXAMPLE_KEY="$folder/key.inc")
 fetched=-DTENSORPATCH_LIBSODIUM_SOURCE=$folder/m0/examples/portable_libsodium/source
+targets=(cortex_m_apply) tests='^examples'
 board m0 cortex-m0 microbit "${ed25519[@]}"
+board psa cortex-m4 mps2-an386 p256 -DTENSORPATCH_EXAMPLE_KEY="$folder/p256.inc" \
+  -DTENSORPATCH_EXAMPLE_CRYPTO=psa
+targets=(cortex_m_apply device_vectors) tests='^(examples|device)'
 board m0-vectors cortex-m0 mps2-an385 "${ed25519[@]}" "$fetched"
 board m7 cortex-m7 mps2-an500 "${ed25519[@]}" "$fetched"
 board m33 cortex-m33 mps2-an505 "${ed25519[@]}" "$fetched"
-board psa cortex-m4 mps2-an386 p256 -DTENSORPATCH_EXAMPLE_KEY="$folder/p256.inc" \
-  -DTENSORPATCH_EXAMPLE_CRYPTO=psa "$fetched"
