@@ -37,8 +37,13 @@ def add_run(parser):
                         help='bits flipped, and cuts, for each pair and peer; 0: none')
     parser.add_argument('--fault-limit', type=int, default=1 << 20, metavar='BYTES',
                         help='no faults for larger files (1 MiB)')
-    parser.add_argument('--instructions', action='store_true',
-                        help="count them with callgrind: some 50 times slower")
+    parser.add_argument('--instructions', type=int, nargs='?', default=0, const=24 << 10,
+                        metavar='BYTES', help='count them with callgrind, some 50 times slower: '
+                        'for files up to so many bytes (24 KiB)')
+    parser.add_argument('--slow-limit', type=int, metavar='BYTES',
+                        help='slow peers for files up to so many bytes only; those that import '
+                        'PyTorch up to a sixteenth of that (else: all for all)')
+    parser.add_argument('--jobs', type=int, default=1, metavar='N', help='pairs at a time')
     parser.add_argument('--timeout', type=float, default=300, metavar='SECONDS', help='of a step')
     parser.add_argument('--resume', action='store_true', help='keep the rows that TSV has')
     add_program(parser)

@@ -39,6 +39,7 @@ class Peer:
     package: str = ''   # Debian's, for the version
     module: str = ''    # Python's, that must be there
     extra: int = 0      # bytes that the harness itself puts into the patch file
+    slow: int = 0       # measured up to --slow-limit bytes of new divided by this only; 0: always
 
     def missing(self):
         if self.program and shutil.which(self.program) is None:
@@ -46,6 +47,10 @@ class Peer:
         if self.module and importlib.util.find_spec(self.module) is None:
             return f'the Python package {self.module} is not installed'
         return None
+
+    def takes(self, size, slow_limit):
+        """Whether a pair with so many bytes of new is measured."""
+        return not self.slow or slow_limit is None or size <= slow_limit // self.slow
 
     def version(self):
         if self.module:
@@ -105,7 +110,7 @@ def detools(compression):
                 lambda job: [[*python, 'create_patch', '-c', compression, job.old, job.new,
                               job.patch]],
                 lambda job: [[*python, 'apply_patch', job.old, job.patch, job.out]],
-                module='detools')
+                module='detools', slow=1)
 
 
 def tensorpatch(program, profile, key):
@@ -133,20 +138,22 @@ OTHERS = [
          lambda job: [['rdiff', '-f', 'patch', job.old, job.patch, job.out]], 'rdiff', 'rdiff'),
     worker('zchunk', 'delta', program='zck', package='zchunk'),
     worker('casync', 'delta', program='casync', package='casync'),
-    worker('ostree', 'delta', program='ostree', package='ostree'),
+    worker('ostree', 'delta', program='ostree', package='ostree', slow=1),
     worker('hdiffpatch', 'delta', module='hdiffpatch'),
-    worker('hpatchlite', 'delta', module='hdiffpatch'),
+    worker('hpatchlite', 'delta', module='hdiffpatch', slow=1),
     detools('lzma'),
     detools('heatshrink'),
     detools('crle'),
-    dataclasses.replace(worker('detools-in-place', 'delta', module='detools'), extra=16),
+    worker('detools-in-place', 'delta', module='detools', extra=16, slow=1),
+    worker('nncodec', 'delta', module='nncodec', slow=16),
     whole('zstd-19', 'zstd', 'zstd', ['-q', '-19'], ['-q', '-d']),
     whole('xz-9e', 'xz', 'xz-utils', ['-9e', '-T1'], ['-d']),
-    whole('brotli-11', 'brotli', 'brotli', ['-q', '11', '-w', '24'], ['-d']),
-    worker('zipnn', 'full', module='zipnn'),
-    worker('openzl', 'full', module='openzl'),
-    worker('bitx', 'reference', program='zstd'),
-    worker('fm-delta', 'reference', program='zstd'),
+    dataclasses.replace(whole('brotli-11', 'brotli', 'brotli', ['-q', '11', '-w', '24'], ['-d']),
+                        slow=1),
+    worker('zipnn', 'full', module='zipnn', slow=16),
+    worker('openzl', 'full', module='openzl', slow=1),
+    worker('bitx', 'reference', program='zstd', slow=1),
+    worker('fm-delta', 'reference', program='zstd', slow=1),
 ]
 
 

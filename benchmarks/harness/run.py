@@ -6,6 +6,7 @@
 # have a size. What damage does is counted as right/refused/crashed/SILENT: SILENT is a wrong file
 # and exit code 0.
 # SPDX-License-Identifier: Apache-2.0
+import concurrent.futures
 import csv
 import dataclasses
 import datetime
@@ -136,7 +137,7 @@ def measure(peer, pair, options, folder):
     if not job.out.is_file() or job.out.read_bytes() != pair.new.read_bytes():
         return row | {'status': 'WRONG: the result differs from new'}
     row |= {'status': 'ok', 'patch_bytes': job.patch.stat().st_size - peer.extra}
-    if options.instructions and peer.counted:
+    if 0 < pair.new.stat().st_size <= options.instructions and peer.counted:
         for name, steps in (('diff', peer.diff(job)), ('apply', peer.apply(job))):
             count = children.count_instructions(steps, 20 * options.timeout, folder)
             row[f'{name}_minstr'] = f'{count / 1e6:.1f}' if count else ''
@@ -144,6 +145,11 @@ def measure(peer, pair, options, folder):
             pair.new.stat().st_size <= options.fault_limit):
         row |= damage(peer, job, options.faults, options.timeout)
     return row
+
+
+def row_of(peer, pair, options):
+    with tempfile.TemporaryDirectory() as folder:
+        return identity(pair, peer) | measure(peer, pair, options, pathlib.Path(folder))
 
 
 def identity(pair, peer):
@@ -164,12 +170,30 @@ def read_notes(path):
         return [line[1:].strip() for line in file if line.startswith('#')]
 
 
+def limits(options, peers):
+    """What was not measured for every pair, in words."""
+    slow = {}
+    for peer in peers:
+        if peer.slow and options.slow_limit is not None:
+            slow.setdefault(options.slow_limit // peer.slow, []).append(peer.name)
+    for limit, names in slow.items():
+        yield f'only pairs with new of at most {limit:,} bytes: {", ".join(names)}'
+    if options.instructions:
+        yield f'instructions: callgrind, pairs with new of at most {options.instructions:,} bytes'
+    if options.faults:
+        yield (f'damage: {options.faults} flips and cuts, pairs with new of at most '
+               f'{options.fault_limit:,} bytes and an apply below {SLOW} s')
+    if options.jobs > 1:
+        yield f'{options.jobs} pairs at a time: compare processor time, not the clock'
+
+
 def write_head(out, options, peers, absent):
     versions = [f'{peer.name} {peer.version()}'.strip() for peer in peers
                 if peer.role in ('delta', 'full')]
     notes = [f'machine: {machine()}', f'date: {datetime.date.today()}',
              f'tensorpatch: {program_version(options.tensorpatch)}',
              f'peers: {"; ".join(versions)}',
+             *limits(options, peers),
              *(f'left out: {name}: {why}' for name, why in absent.items())]
     out.write(''.join(f'# {note}\n' for note in notes) + '\t'.join(COLUMNS) + '\n')
 
@@ -194,18 +218,19 @@ def run(options):
             write_head(out, options, peers, absent)
         for name, why in absent.items():
             print(f'left out: {name}: {why}', flush=True)
-        for number, pair in enumerate(pairs, 1):
-            for peer in own + peers:
-                if (pair.id, peer.name) in done:
-                    continue
-                with tempfile.TemporaryDirectory() as folder:
-                    row = identity(pair, peer) | measure(peer, pair, options, pathlib.Path(folder))
-                failed += row['status'] != 'ok'
-                out.write('\t'.join(clean(row.get(name, '')) for name in COLUMNS) + '\n')
+        def rows_of(pair):
+            chosen = [peer for peer in own + peers if (pair.id, peer.name) not in done and
+                      peer.takes(pair.new.stat().st_size, options.slow_limit)]
+            return [row_of(peer, pair, options) for peer in chosen]
+        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+            for number, (pair, rows) in enumerate(zip(pairs, pool.map(rows_of, pairs)), 1):
+                for row in rows:
+                    out.write('\t'.join(clean(row.get(name, '')) for name in COLUMNS) + '\n')
+                    if row['status'] != 'ok':
+                        failed += 1
+                        print(f'{pair.id} {row["peer"]}: {row["status"]}', flush=True)
                 out.flush()
-                if row['status'] != 'ok':
-                    print(f'{pair.id} {peer.name}: {row["status"]}', flush=True)
-            print(f'{number} of {len(pairs)}: {pair.id}', flush=True)
+                print(f'{number} of {len(pairs)}: {pair.id}', flush=True)
     print(f'{len(pairs)} pairs, {len(own) + len(peers)} peers, {failed} failed: {options.output}')
     return 0
 

@@ -101,6 +101,45 @@ def openzl_apply(_, patch):
     return output.content.as_bytes() + rest
 
 
+NNCODEC_WIDTHS = (1, 2, 4)
+
+
+def nncodec_residual(old, new, width):
+    """New less old as signed integers of `width` bytes, old cut or filled with zeros."""
+    import numpy
+    count = len(new) // width
+    old = old.ljust(len(new), b'\0')
+    values = [numpy.frombuffer(data, dtype=f'<u{width}', count=count) for data in (new, old)]
+    return (values[0] - values[1]).view(f'<i{width}').astype('int32')
+
+
+def nncodec_diff(old, new):
+    """Integers are all that it codes without loss: residuals as int8, int16 or int32."""
+    import nncodec.tensor
+    old, new = read(old), read(new)
+    tries = []
+    for width in NNCODEC_WIDTHS:
+        residual = nncodec_residual(old, new, width)
+        frame = bytes(nncodec.tensor.encode(residual, {'results': '.'})) if len(residual) else b''
+        tail = new[len(residual) * width:]
+        tries.append(bytes([width, len(tail)]) + tail + frame)
+    return min(tries, key=len)
+
+
+def nncodec_apply(old, patch):
+    import nncodec.tensor
+    import numpy
+    data, old = read(patch), read(old)
+    width, rest = data[0], data[2:]
+    tail, frame = rest[:data[1]], rest[data[1]:]
+    if not frame:
+        return tail
+    residual = numpy.asarray(nncodec.tensor.decode(bytearray(frame))).astype(f'<i{width}')
+    size = residual.size * width
+    before = numpy.frombuffer(old.ljust(size, b'\0')[:size], dtype=f'<u{width}')
+    return (before + residual.view(f'<u{width}')).tobytes() + tail
+
+
 # --- chunk stores ---------------------------------------------------------------------------------
 
 def casync_make(store, name, path):
@@ -254,6 +293,7 @@ def reference_peer(name):
 PEERS = {
     'hdiffpatch': (hdiffpatch_diff, hdiffpatch_apply),
     'hpatchlite': (hpatchlite_diff, hpatchlite_apply),
+    'nncodec': (nncodec_diff, nncodec_apply),
     'zipnn': (zipnn_diff, zipnn_apply),
     'openzl': (openzl_diff, openzl_apply),
     'casync': (casync_diff, casync_apply),

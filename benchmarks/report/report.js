@@ -195,6 +195,45 @@
     legend("kinds-legend", [["own", "bundle"], ["other", "best other tool of each pair"]]);
   }
 
+  // A name beside each dot where it covers no dot and no other name; one that is moved away has a
+  // line to its dot. Those that found no place at all stay out; the mark still tells them.
+  function nameDots(plot, dots, names) {
+    const apart = (a, b) => a.left >= b.right || b.left >= a.right || a.top >= b.bottom ||
+      b.top >= a.bottom;
+    const taken = dots.map((dot) => {
+      const [cx, cy, r] = ["cx", "cy", "r"].map((name) => Number(dot.getAttribute(name)));
+      return { left: cx - r, right: cx + r, top: cy - r, bottom: cy + r, cx, cy };
+    });
+    const ways = [[1, 0], [-1, 0], [0, -1], [0, 1], [1, -1], [1, 1], [-1, -1], [-1, 1]];
+    const places = [8, 15, 24, 34, 46, 60, 78, 100].flatMap((away) =>
+      ways.map(([right, down]) => [right * away, down * away * 0.8, away]));
+    dots.forEach((dot, i) => {
+      const { cx, cy } = taken[i];
+      const text = draw(plot.svg, "text", { class: names[i][1] }, names[i][0]);
+      const { width, height } = text.getBBox();
+      const boxes = places.map(([right, down, away]) => {
+        const left = cx + right - (right < 0 ? width : right > 0 ? 0 : width / 2);
+        const top = cy + down - (down < 0 ? height : down > 0 ? 0 : height / 2);
+        return { left, top, right: left + width, bottom: top + height, away };
+      });
+      const box = boxes.find((each) => each.left >= 2 && each.right <= plot.width - 2 &&
+        each.top >= 2 && each.bottom <= plot.height - 26 &&
+        taken.every((other) => apart(each, other)));
+      if (!box) {
+        text.remove();
+        return;
+      }
+      taken.push({ ...box, left: box.left - 5, right: box.right + 5 });
+      text.setAttribute("x", box.left);
+      text.setAttribute("y", box.top + height * 0.78);
+      if (box.away > 8) {
+        const near = (low, value, high) => Math.max(low, Math.min(value, high));
+        plot.svg.insertBefore(draw(plot.svg, "line", { class: "axis", x1: cx, y1: cy,
+          x2: near(box.left, cx, box.right), y2: near(box.top, cy, box.bottom) }), dots[0]);
+      }
+    });
+  }
+
   const look = (peer) => peer.role === "tensorpatch" ? "own"
     : peer.role === "delta" ? "other" : "quiet";
   function drawTimes() {
@@ -205,20 +244,10 @@
     const { x, y } = axes(plot, span(shown.map((peer) => peer[key]), 1.4),
       span(shown.map((peer) => peer.of_new), 1.15), (value) => short(value) + " s", percent,
       margin);
-    const placed = [];
-    const dots = shown.map((peer) => {
-      const at = [x(peer[key]), y(peer.of_new)];
-      let down = at[1] + 4;
-      while (placed.some(([left, top]) => Math.abs(left - at[0]) < 92 &&
-             Math.abs(top - down) < 12)) {
-        down += 6;
-      }
-      placed.push([at[0], down]);
-      draw(plot.svg, "text", { class: "label" + (peer.role === "tensorpatch" ? "" : " soft"),
-        x: at[0] + 9, y: down }, peer.peer);
-      return draw(plot.svg, "circle", { class: look(peer), cx: at[0], cy: at[1],
-        r: peer.role === "tensorpatch" ? 6 : 4.5 });
-    });
+    const dots = shown.map((peer) => draw(plot.svg, "circle", { class: look(peer),
+      cx: x(peer[key]), cy: y(peer.of_new), r: peer.role === "tensorpatch" ? 6 : 4.5 }));
+    nameDots(plot, dots, shown.map((peer) => [peer.peer,
+      "label" + (peer.role === "tensorpatch" ? "" : " soft")]));
     marks(dots, shown.map((peer) => `${peer.peer}\n${percent(peer.of_new)} of new, ${
       short(peer[key])} s for a MiB\nover ${plural(peer.pairs, "pair")}`));
     legend("time-legend", [["own", "tensorpatch"], ["other", "patches of other tools"],

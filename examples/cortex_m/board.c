@@ -1,11 +1,11 @@
 /* board.c: see board.h. Semihosting: Arm's "Semihosting for AArch32 and AArch64"; memory map and
- * timer: Arm's application note AN386.
+ * timer: Arm's application notes AN386 and AN505. BOARD_TIMER is its address, 0: there is none.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "board.h"
 
 #include <string.h>
 
-/* From mps2_an386.ld. */
+/* From sections.ld. */
 extern uint32_t board_stack_bottom[], board_stack_top[];
 extern uint32_t board_data_load[], board_data_begin[], board_data_end[];
 extern uint32_t board_bss_begin[], board_bss_end[];
@@ -28,7 +28,11 @@ enum { OPEN_READ_BINARY = 1, APPLICATION_EXIT = 0x20026 };
 typedef struct timer_registers {
   uint32_t control, value, reload;
 } timer_registers;
-static volatile timer_registers* const timer = (volatile timer_registers*)0x40000000u;
+static volatile timer_registers* const timer = (volatile timer_registers*)BOARD_TIMER;
+
+/* Application interrupt and reset control, of every Cortex-M. */
+static volatile uint32_t* const reset_control = (volatile uint32_t*)0xE000ED0Cu;
+enum { RESET_REQUEST = 0x05FA0004 };
 
 static const uint32_t paint = 0xC5C5C5C5u;
 
@@ -57,6 +61,12 @@ void board_print_number(uint32_t number) {
 void board_exit(int code) {
   const intptr_t arguments[2] = {APPLICATION_EXIT, code};
   for (;;) semihosting(SYS_EXIT_EXTENDED, arguments);
+}
+
+void board_restart(void) {
+  *reset_control = RESET_REQUEST;
+  for (;;) {
+  }
 }
 
 const char* board_arguments(void) {
@@ -95,7 +105,7 @@ int32_t board_read_file(const char* path, void* data, size_t capacity) {
 }
 
 uint32_t board_ticks(void) {
-  return UINT32_MAX - timer->value;
+  return BOARD_TIMER == 0 ? 0 : UINT32_MAX - timer->value;
 }
 
 static uint32_t* stack_pointer(void) {
@@ -124,9 +134,11 @@ void board_reset(void) {
   memcpy(board_data_begin, board_data_load,
          (size_t)(board_data_end - board_data_begin) * sizeof *board_data_begin);
   memset(board_bss_begin, 0, (size_t)(board_bss_end - board_bss_begin) * sizeof *board_bss_begin);
-  timer->reload = UINT32_MAX;
-  timer->value = UINT32_MAX;
-  timer->control = 1;
+  if (BOARD_TIMER != 0) {
+    timer->reload = UINT32_MAX;
+    timer->value = UINT32_MAX;
+    timer->control = 1;
+  }
   board_exit(main());
 }
 

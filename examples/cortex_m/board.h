@@ -1,7 +1,8 @@
 /* board.h: the least of a board that the examples and the device tests need: start, print, count.
  *
- * Made for QEMU's mps2-an386 (Cortex-M4); printing, files and exit go through semihosting, so a
- * debugger or QEMU must be attached. No heap. A fault prints "fault" and exits with 3.
+ * Made for QEMU's mps2 boards (Cortex-M3, M4, M7, M33) and microbit (M0); printing, files and exit
+ * go through semihosting, so a debugger or QEMU must be attached. No heap. A fault prints "fault"
+ * and exits with 3.
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef TENSORPATCH_EXAMPLES_BOARD_H
 #define TENSORPATCH_EXAMPLES_BOARD_H
@@ -12,6 +13,8 @@
 void board_print(const char* text);
 void board_print_number(uint32_t number);
 void board_exit(int code) __attribute__((noreturn));
+/* A reset, as after a power cut: variables are lost, but not those in the section .noinit. */
+void board_restart(void) __attribute__((noreturn));
 
 /* What follows the program's name on its command line; empty when nothing does. Valid until the
  * next call. */
@@ -21,8 +24,8 @@ const char* board_arguments(void);
  * than `capacity` bytes. */
 int32_t board_read_file(const char* path, void* data, size_t capacity);
 
-/* Time since start in ticks of 40 ns, modulo 2^32. Under `qemu -icount shift=0` an instruction
- * takes 1 ns: 40 instructions a tick. */
+/* Time since start in ticks of 40 ns, modulo 2^32; always 0 on microbit. Under `qemu -icount
+ * shift=0` an instruction takes 1 ns: 40 instructions a tick. */
 enum { BOARD_INSTRUCTIONS_PER_TICK = 40 };
 uint32_t board_ticks(void);
 

@@ -13,6 +13,7 @@
 #include "block_reader.h"
 #include "codec.h"
 #include "format.h"
+#include "in_place.h"
 #include "patch_decoder.h"
 #include "tensorpatch/apply.h"
 #include "wire.h"
@@ -47,7 +48,8 @@ constexpr size_t kMinWorkspace =
     kSeenIdsAt + format::kMaxSignatures * TENSORPATCH_KEY_ID_SIZE;  // to reach the statement's own
 
 constexpr size_t kEd25519KeySize = 32;
-constexpr size_t kEd25519SignatureSize = 64;
+constexpr size_t kP256KeySize = 65;    // 0x04, x, y
+constexpr size_t kSignatureSize = 64;  // of both algorithms
 
 enum class State : uint8_t {
   kUnused = 0,  // memory that init has not seen
@@ -63,6 +65,7 @@ enum class State : uint8_t {
   kBlock,
   kErase,
   kDecode,
+  kMove,  // in place: old, before new is written
   kHashNew,
   kDone,
   kAlreadyNew,
@@ -82,6 +85,8 @@ struct Applier {
   uint64_t erased;          // bytes of the current new file that are ready to be written
   uint64_t restart_offset;  // last restart point in the current new file
   uint64_t resume_index;    // of the block that a checkpoint names
+  uint64_t first_block;     // offset in the bundle
+  InPlace place;
   BlockReader blocks;
   PatchInput input;
   PatchDecoder decoder;
@@ -146,7 +151,31 @@ PatchLimits limits_of(const uint8_t* statement_header) {
   limits.match_log2 = statement_header[header::kMatchLog2];
   limits.zstd_window_log2 = statement_header[header::kZstdWindowLog2];
   limits.column_log2 = statement_header[header::kColumnLog2];
+  limits.reach = wire::read_u32(statement_header + header::kReach);
   return limits;
+}
+
+bool is_in_place(const Applier& a) {
+  return a.options.region != nullptr;
+}
+// Whether this pass over the blocks writes.
+bool writes(const Applier& a) {
+  return a.ports.write_new != nullptr && a.place.phase != PlacePhase::kChecking;
+}
+
+PlaceJob place_job(const Applier& a) {
+  const PatchLimits limits = limits_of(statement(a));
+  PlaceJob job{};
+  job.ports = &a.ports;
+  job.region = a.options.region;
+  job.old_size = old_size(a, 0);
+  job.new_size = new_size(a, 0);
+  job.margin = uint64_t{limits.restart_interval} + limits.reach;
+  job.erase_size = limits.erase_size;
+  job.buffer = a.workspace + kBufferAt;  // nothing else is in the workspace during a move
+  job.buffer_size =
+      (workspace_size(limits) - static_cast<uint32_t>(kBufferAt)) & ~(limits.write_size - 1);
+  return job;
 }
 
 uint64_t add_saturated(uint64_t a, uint64_t b) {
@@ -190,11 +219,10 @@ Next enter_hash(Applier* a, State state) {
   return enter(a, state);
 }
 
-using ReadFunction = int (*)(void* context, uint32_t component, uint64_t offset, uint8_t* data,
-                             size_t size);
-
 struct HashJob {
   ReadFunction read;
+  uint64_t base;  // what `read` calls the file's first byte
+  uint64_t most;  // bytes that lie together there
   uint64_t size;
   const uint8_t* digest;  // what the file should have
 };
@@ -209,8 +237,10 @@ HashResult hash_slice(Applier* a, Feed* feed, const HashJob& job) {
   if (rest != 0) {
     uint64_t slice = a->blocks.block_size < feed->budget ? a->blocks.block_size : feed->budget;
     if (rest < slice) slice = rest;
+    if (job.most < slice) slice = job.most;
     const size_t count = static_cast<size_t>(slice);
-    const int result = job.read(a->ports.context, a->component, a->offset, buffer, count);
+    const int result =
+        job.read(a->ports.context, a->component, job.base + a->offset, buffer, count);
     if (result == TENSORPATCH_BEYOND_END) return HashResult::kWrong;
     if (result != 0) return HashResult::kReadFailed;
     if (hash.update(hash.state, buffer, count) != 0) return HashResult::kHashFailed;
@@ -302,7 +332,7 @@ Next state_signature_header(Applier* a, Feed* feed) {
   ++a->signature_count;
   a->key = find_key(*a, record + 4);
   if (a->key == nullptr) return enter(a, State::kSkipSignature);
-  if (algorithm != a->key->algorithm || a->wanted != kEd25519SignatureSize) {
+  if (algorithm != a->key->algorithm || a->wanted != kSignatureSize) {
     return fail(a, TENSORPATCH_E_SIGNATURE);
   }
   return enter(a, State::kSignature);
@@ -333,8 +363,8 @@ Next state_skip_signature(Applier* a, Feed* feed) {
 
 // What can be said of a header without its components and without this device.
 tensorpatch_status check_header(const uint8_t* fields, size_t statement_size) {
-  if (fields[header::kKind] != format::kKindUpdate ||
-      wire::read_u32(fields + header::kRequiredFlags) != 0) {
+  const uint32_t flags = wire::read_u32(fields + header::kRequiredFlags);
+  if (fields[header::kKind] != format::kKindUpdate || (flags & ~format::kKnownFlags) != 0) {
     return TENSORPATCH_E_VERSION;
   }
   const PatchLimits limits = limits_of(fields);
@@ -343,7 +373,9 @@ tensorpatch_status check_header(const uint8_t* fields, size_t statement_size) {
   const uint32_t operations = 1u << format::kCodecOperations;
   if (fields[header::kComponentCount] != components || !limits_valid(limits) ||
       manifest_size == 0 || manifest_size > format::kMaxManifestSize ||
-      !wire::is_zero(fields + header::kZero2, 5) || !wire::is_zero(fields + header::kZero16, 16) ||
+      ((flags & format::kFlagInPlace) != 0) != (limits.reach != 0) ||
+      (limits.reach != 0 && components != 1) || fields[header::kZero2] != 0 ||
+      !wire::is_zero(fields + header::kZero16, 16) ||
       (wire::read_u32(fields + header::kRequiredCodecs) & operations) == 0 ||
       wire::read_u32(fields + header::kWorkspaceSize) != workspace_size(limits)) {
     return TENSORPATCH_E_FORMAT;
@@ -386,16 +418,31 @@ tensorpatch_status check_device(const Applier& a) {
   if (wire::read_u32(fields + header::kSecurityVersion) < a.options.security_version_floor) {
     return TENSORPATCH_E_SECURITY_VERSION;
   }
+  if ((wire::read_u32(fields + header::kRequiredFlags) & format::kFlagUndo) != 0 &&
+      (a.options.accept & TENSORPATCH_ACCEPT_UNDO) == 0) {
+    return TENSORPATCH_E_UNDO;
+  }
   if (!has_codecs(a, wire::read_u32(fields + header::kRequiredCodecs))) {
     return TENSORPATCH_E_CODEC;
   }
   if (wire::read_u32(fields + header::kWorkspaceSize) > a.workspace_size) {
     return TENSORPATCH_E_WORKSPACE;
   }
-  for (uint32_t i = 0; i < a.component_count; ++i) {
+  for (uint32_t i = 0; !is_in_place(a) && i < a.component_count; ++i) {
     if (new_size(a, i) > a.options.capacity[i]) return TENSORPATCH_E_CAPACITY;
   }
   return TENSORPATCH_OK;
+}
+
+// Whether old and new can share the region, and where old goes.
+tensorpatch_status plan_place(Applier* a) {
+  const bool goes_on = a->place.phase != PlacePhase::kBeside;
+  if (!is_in_place(*a)) return goes_on ? TENSORPATCH_E_CHECKPOINT : TENSORPATCH_OK;
+  if (a->component_count != 1 || (limits_of(statement(*a)).reach == 0 && !is_whole(*a, 0))) {
+    return TENSORPATCH_E_IN_PLACE;
+  }
+  if (a->resuming != 0 && !goes_on) return TENSORPATCH_E_CHECKPOINT;
+  return a->options.region->method->plan(&a->place, place_job(*a));
 }
 
 tensorpatch_status check_statement(Applier* a) {
@@ -426,7 +473,9 @@ Next trust_statement(Applier* a) {
   if (a->valid_signatures < a->options.threshold) return fail(a, TENSORPATCH_E_UNTRUSTED);
   tensorpatch_status status = check_statement(a);
   if (status == TENSORPATCH_OK) status = identify(a);
+  if (status == TENSORPATCH_OK) status = plan_place(a);
   if (status != TENSORPATCH_OK) return fail(a, status);
+  a->total = is_in_place(*a) ? add_saturated(new_size(*a, 0), a->place.moved) : 0;
   for (uint32_t i = 0; i < a->component_count; ++i) {
     a->total = add_saturated(a->total, add_saturated(old_size(*a, i), new_size(*a, i)));
     if (a->ports.write_new != nullptr) a->total = add_saturated(a->total, new_size(*a, i));
@@ -439,6 +488,8 @@ Next trust_statement(Applier* a) {
 }
 
 // --- Manifest and old files --------------------------------------------------------------------
+
+Next begin_writing(Applier* a);
 
 Next state_manifest(Applier* a, Feed* feed) {
   const tensorpatch_hash_port& hash = a->ports.hash;
@@ -454,12 +505,38 @@ Next state_manifest(Applier* a, Feed* feed) {
     return fail(a, TENSORPATCH_E_DIGEST);
   }
   a->component = 0;
+  if (a->place.phase == PlacePhase::kWriting) return begin_writing(a);  // old is there in part
   return enter_hash(a, State::kHashOld);
+}
+
+// Where to read the next slice of old.
+HashJob old_job(const Applier& a) {
+  HashJob job = {a.ports.read_old, 0, UINT64_MAX, old_size(a, a.component),
+                 component_at(a, a.component) + format::component::kOldDigest};
+  if (!is_in_place(a)) return job;
+  job.read = a.ports.read_new;
+  if (a.offset >= a.place.moved) {
+    job.base = a.place.old_at;
+  } else {
+    job.base = a.options.region->old_offset;
+    job.most = a.place.moved - a.offset;
+  }
+  return job;
 }
 
 // Goes to the first block of the component that a checkpoint names, or of the first one.
 Next begin_writing(Applier* a) {
   a->component = a->resume_component;
+  a->first_block = a->consumed;
+  if (a->place.phase == PlacePhase::kMoving) {
+    a->resuming = 0;
+    a->skip = 0;
+    return enter(a, State::kMove);
+  }
+  if (a->place.phase == PlacePhase::kChecking) {
+    const tensorpatch_hash_port& hash = a->options.region->hash;
+    if (hash.init(hash.state) != 0) return fail(a, TENSORPATCH_E_HASH);
+  }
   if (a->resuming == 0) return enter(a, State::kComponent);
   if (a->component >= a->component_count) return fail(a, TENSORPATCH_E_CHECKPOINT);
   for (uint32_t i = 0; i < a->component; ++i) {
@@ -472,8 +549,7 @@ Next begin_writing(Applier* a) {
 }
 
 Next state_hash_old(Applier* a, Feed* feed) {
-  const HashJob job = {a->ports.read_old, old_size(*a, a->component),
-                       component_at(*a, a->component) + format::component::kOldDigest};
+  const HashJob job = old_job(*a);
   switch (hash_slice(a, feed, job)) {
     case HashResult::kMore:
       return Next::kGoOn;
@@ -497,7 +573,8 @@ Next state_hash_old(Applier* a, Feed* feed) {
 // its old one.
 Next state_hash_old_as_new(Applier* a, Feed* feed) {
   if (is_whole(*a, a->component)) return fail(a, TENSORPATCH_E_OLD);
-  const HashJob job = {a->ports.read_old, new_size(*a, a->component),
+  const HashJob job = {is_in_place(*a) ? a->ports.read_new : a->ports.read_old, 0, UINT64_MAX,
+                       new_size(*a, a->component),
                        component_at(*a, a->component) + format::component::kNewDigest};
   switch (hash_slice(a, feed, job)) {
     case HashResult::kMore:
@@ -529,6 +606,13 @@ PatchJob job_of(const Applier& a) {
   job.component_count = a.component_count;
   for (uint32_t i = 0; i < a.component_count; ++i) job.old_sizes[i] = old_size(a, i);
   job.new_size = new_size(a, a.component);
+  job.read_old = a.ports.read_old;
+  if (is_in_place(a)) {
+    const bool checking = a.place.phase == PlacePhase::kChecking;
+    job.read_old = a.ports.read_new;
+    job.old_base = checking ? a.options.region->old_offset : a.place.old_at;
+    if (checking) job.digest = &a.options.region->hash;
+  }
   return job;
 }
 
@@ -557,9 +641,26 @@ Next resume_component(Applier* a, const PatchJob& job, uint8_t* decoder_workspac
   return enter(a, State::kBlock);
 }
 
+// In place: everything was decoded once. Only if it makes new, something is written.
+Next end_checking(Applier* a) {
+  const tensorpatch_hash_port& hash = a->options.region->hash;
+  const uint8_t* expected = component_at(*a, 0) + format::component::kNewDigest;
+  uint8_t digest[kDigest];
+  if (hash.finish(hash.state, digest) != 0) return fail(a, TENSORPATCH_E_HASH);
+  if (memcmp(digest, expected, kDigest) != 0) return fail(a, TENSORPATCH_E_DIGEST);
+  if (a->ports.write_new == nullptr) {
+    a->status = TENSORPATCH_DONE;
+    return enter(a, State::kDone);
+  }
+  a->consumed = a->first_block;
+  a->place.phase = PlacePhase::kMoving;
+  return enter(a, State::kMove);
+}
+
 Next state_component(Applier* a, Feed*) {
   if (a->component == a->component_count) {
     a->component = 0;
+    if (a->place.phase == PlacePhase::kChecking) return end_checking(a);
     if (a->ports.write_new != nullptr) return enter_hash(a, State::kHashNew);
     a->status = TENSORPATCH_DONE;
     return enter(a, State::kDone);
@@ -568,7 +669,7 @@ Next state_component(Applier* a, Feed*) {
   a->resuming = 0;
   const uint64_t size = patch_size(*a, a->component);
   if (size == 0) {
-    if (resume) return fail(a, TENSORPATCH_E_CHECKPOINT);
+    if (resume && a->restart_offset != 0) return fail(a, TENSORPATCH_E_CHECKPOINT);
     ++a->component;
     return Next::kGoOn;
   }
@@ -600,7 +701,7 @@ Next state_block(Applier* a, Feed* feed) {
 // Makes ready what will be written before the next restart point, so that an interrupted update
 // erases one interval again and not the whole place.
 Next state_erase(Applier* a, Feed* feed) {
-  if (a->ports.erase == nullptr || a->ports.write_new == nullptr) {
+  if (a->ports.erase == nullptr || !writes(*a)) {
     return enter(a, State::kDecode);
   }
   const PatchLimits limits = limits_of(statement(*a));
@@ -619,30 +720,71 @@ Next state_erase(Applier* a, Feed* feed) {
   return enter(a, State::kDecode);
 }
 
-// Stores where the decoder stands: at a restart chunk, everything before it flushed.
-tensorpatch_status save_checkpoint(Applier* a) {
-  if (a->ports.save_checkpoint == nullptr || a->ports.write_new == nullptr) {
-    return TENSORPATCH_OK;
-  }
-  const uint64_t payload_offset = a->blocks.patch_size - a->input.patch_remaining;
-  const BlockPosition position = block_reader_position(a->blocks, payload_offset);
-  const uint8_t* block_digest = block_reader_digest(a->blocks, position.index);
-  if (block_digest == nullptr) return TENSORPATCH_E_FORMAT;
+// What a record says of where the update stands.
+struct Checkpoint {
+  BlockPosition position;
+  uint64_t offset;
+  const uint8_t* block_digest;
+};
 
+tensorpatch_status save_record(Applier* a, const Checkpoint& at) {
   uint8_t record[checkpoint::kSize] = {};
   memcpy(record + checkpoint::kMagicAt, checkpoint::kMagic, sizeof checkpoint::kMagic);
   wire::write_u16(record + checkpoint::kVersionAt, checkpoint::kVersion);
-  wire::write_u16(record + checkpoint::kComponentAt, a->component);
-  wire::write_u32(record + checkpoint::kBlockOffsetAt, position.offset);
-  wire::write_u64(record + checkpoint::kNewOffsetAt, a->restart_offset);
-  wire::write_u64(record + checkpoint::kBlockIndexAt, position.index);
+  record[checkpoint::kComponentAt] = a->component;
+  record[checkpoint::kPhaseAt] = static_cast<uint8_t>(a->place.phase);
+  if (is_in_place(*a)) {
+    const uint64_t page = a->place.old_at / limits_of(statement(*a)).erase_size;
+    wire::write_u32(record + checkpoint::kOldPageAt, static_cast<uint32_t>(page));
+  }
+  wire::write_u32(record + checkpoint::kBlockOffsetAt, at.position.offset);
+  wire::write_u64(record + checkpoint::kNewOffsetAt, at.offset);
+  wire::write_u64(record + checkpoint::kBlockIndexAt, at.position.index);
   memcpy(record + checkpoint::kStatementDigestAt, a->workspace + kStatementDigestAt, kDigest);
-  memcpy(record + checkpoint::kBlockDigestAt, block_digest, kDigest);
+  memcpy(record + checkpoint::kBlockDigestAt, at.block_digest, kDigest);
   if (!digest_of(*a, record, checkpoint::kCheckAt, record + checkpoint::kCheckAt)) {
     return TENSORPATCH_E_HASH;
   }
   return a->ports.save_checkpoint(a->ports.context, record) == 0 ? TENSORPATCH_OK
                                                                  : TENSORPATCH_E_SAVE_CHECKPOINT;
+}
+
+// Stores where the decoder stands: at a restart chunk, everything before it flushed.
+tensorpatch_status save_checkpoint(Applier* a) {
+  if (a->ports.save_checkpoint == nullptr || !writes(*a)) return TENSORPATCH_OK;
+  const uint64_t payload_offset = a->blocks.patch_size - a->input.patch_remaining;
+  const BlockPosition position = block_reader_position(a->blocks, payload_offset);
+  const uint8_t* block_digest = block_reader_digest(a->blocks, position.index);
+  if (block_digest == nullptr) return TENSORPATCH_E_FORMAT;
+  return save_record(a, {position, a->restart_offset, block_digest});
+}
+
+// Moves old out of new's way, a piece a call, and at last notes that it may be written over.
+Next state_move(Applier* a, Feed* feed) {
+  InPlace* place = &a->place;
+  const uint64_t before = place->moved;
+  const MoveEvent event = a->options.region->method->move(place, place_job(*a), feed);
+  a->done = add_saturated(a->done, before - place->moved);
+  switch (event) {
+    case MoveEvent::kMore:
+      return Next::kGoOn;
+    case MoveEvent::kRead:
+      return fail(a, TENSORPATCH_E_READ_NEW);
+    case MoveEvent::kWrite:
+      return fail(a, TENSORPATCH_E_WRITE_NEW);
+    case MoveEvent::kErase:
+      return fail(a, TENSORPATCH_E_ERASE);
+    case MoveEvent::kDone:
+      place->phase = PlacePhase::kWriting;
+      break;
+    case MoveEvent::kRecord:
+      place->recorded = place->moved;
+      break;
+  }
+  const uint8_t* first = component_at(*a, 0) + format::component::kFirstBlock;
+  const tensorpatch_status status = save_record(a, {{0, 0}, place->moved, first});
+  if (status != TENSORPATCH_OK) return fail(a, status);
+  return enter(a, place->phase == PlacePhase::kWriting ? State::kComponent : State::kMove);
 }
 
 Next state_decode(Applier* a, Feed* feed) {
@@ -677,7 +819,7 @@ Next state_decode(Applier* a, Feed* feed) {
 // --- The end -----------------------------------------------------------------------------------
 
 Next state_hash_new(Applier* a, Feed* feed) {
-  const HashJob job = {a->ports.read_new, new_size(*a, a->component),
+  const HashJob job = {a->ports.read_new, 0, UINT64_MAX, new_size(*a, a->component),
                        component_at(*a, a->component) + format::component::kNewDigest};
   const uint64_t before = a->offset;
   const HashResult result = hash_slice(a, feed, job);
@@ -726,6 +868,8 @@ Next run_state(Applier* a, Feed* feed) {
       return state_erase(a, feed);
     case State::kDecode:
       return state_decode(a, feed);
+    case State::kMove:
+      return state_move(a, feed);
     case State::kHashNew:
       return state_hash_new(a, feed);
     case State::kUnused:
@@ -772,17 +916,19 @@ size_t work_budget(const Applier& a) {
   return a.options.work_limit == 0 ? SIZE_MAX : a.options.work_limit;
 }
 
+bool key_complete(const tensorpatch_key& key) {
+  const bool is_p256 = key.algorithm == TENSORPATCH_ECDSA_P256_SHA256;
+  return (is_p256 || key.algorithm == TENSORPATCH_ED25519) && key.public_key != nullptr &&
+         key.public_key_size == (is_p256 ? kP256KeySize : kEd25519KeySize);
+}
+
 bool options_complete(const tensorpatch_options& options) {
   if (options.threshold == 0 || (options.keys == nullptr && options.key_count != 0) ||
       (options.codecs == nullptr && options.codec_count != 0)) {
     return false;
   }
   for (size_t i = 0; i < options.key_count; ++i) {
-    const tensorpatch_key& key = options.keys[i];
-    if (key.algorithm != TENSORPATCH_ED25519 || key.public_key == nullptr ||
-        key.public_key_size != kEd25519KeySize) {
-      return false;
-    }
+    if (!key_complete(options.keys[i])) return false;
   }
   for (size_t i = 0; i < options.codec_count; ++i) {
     if (options.codecs[i] == nullptr) return false;
@@ -790,10 +936,18 @@ bool options_complete(const tensorpatch_options& options) {
   return true;
 }
 
-bool ports_complete(const tensorpatch_ports& ports) {
-  return ports.hash.init != nullptr && ports.hash.update != nullptr &&
-         ports.hash.finish != nullptr && ports.verify != nullptr && ports.read_old != nullptr &&
-         (ports.write_new == nullptr || ports.read_new != nullptr);
+bool hash_complete(const tensorpatch_hash_port& hash) {
+  return hash.init != nullptr && hash.update != nullptr && hash.finish != nullptr;
+}
+
+bool ports_complete(const tensorpatch_ports& ports, const tensorpatch_region* region) {
+  if (!hash_complete(ports.hash) || ports.verify == nullptr ||
+      (ports.write_new != nullptr && ports.read_new == nullptr)) {
+    return false;
+  }
+  if (region == nullptr) return ports.read_old != nullptr;
+  return region->method != nullptr && hash_complete(region->hash) && ports.read_new != nullptr &&
+         (ports.write_new == nullptr || ports.save_checkpoint != nullptr);
 }
 
 }  // namespace
@@ -827,7 +981,8 @@ tensorpatch_status tensorpatch_apply_init(tensorpatch_applier* applier, void* wo
   if (applier == nullptr) return TENSORPATCH_E_ARGUMENT;
   memset(applier, 0, sizeof *applier);  // State::kUnused until everything is right
   if (workspace == nullptr || reinterpret_cast<uintptr_t>(workspace) % 8 != 0 || ports == nullptr ||
-      options == nullptr || !ports_complete(*ports) || !options_complete(*options)) {
+      options == nullptr || !options_complete(*options) ||
+      !ports_complete(*ports, options->region)) {
     return TENSORPATCH_E_ARGUMENT;
   }
   if (workspace_size < kMinWorkspace) return TENSORPATCH_E_WORKSPACE;
@@ -851,16 +1006,22 @@ tensorpatch_status tensorpatch_apply_resume(tensorpatch_applier* applier,
     fail(a, TENSORPATCH_E_HASH);
     return TENSORPATCH_E_HASH;
   }
-  const uint16_t component = wire::read_u16(record + checkpoint::kComponentAt);
+  const uint8_t component = record[checkpoint::kComponentAt];
+  const uint8_t phase = record[checkpoint::kPhaseAt];
+  const uint32_t old_page = wire::read_u32(record + checkpoint::kOldPageAt);
   if (memcmp(record + checkpoint::kMagicAt, checkpoint::kMagic, sizeof checkpoint::kMagic) != 0 ||
       wire::read_u16(record + checkpoint::kVersionAt) != checkpoint::kVersion ||
       memcmp(digest, record + checkpoint::kCheckAt, kDigest) != 0 ||
-      !wire::is_zero(record + checkpoint::kZeroAt, 4) || component >= format::kMaxComponents) {
+      component >= format::kMaxComponents || phase > checkpoint::kWriting ||
+      (phase == checkpoint::kBeside && old_page != 0)) {
     fail(a, TENSORPATCH_E_CHECKPOINT);
     return TENSORPATCH_E_CHECKPOINT;
   }
   a->resuming = 1;
-  a->resume_component = static_cast<uint8_t>(component);
+  a->resume_component = component;
+  a->place.phase = static_cast<PlacePhase>(phase);
+  a->place.record_page = old_page;
+  a->place.moved = wire::read_u64(record + checkpoint::kNewOffsetAt);
   a->resume_index = wire::read_u64(record + checkpoint::kBlockIndexAt);
   a->skip = wire::read_u32(record + checkpoint::kBlockOffsetAt);
   a->restart_offset = wire::read_u64(record + checkpoint::kNewOffsetAt);
@@ -888,8 +1049,9 @@ tensorpatch_status tensorpatch_apply_finish(tensorpatch_applier* applier) {
   Applier* a = applier_of(applier);
   if (a->state == State::kUnused) return TENSORPATCH_E_STATE;
   Feed feed = {nullptr, 0, work_budget(*a)};
+  const uint64_t consumed = a->consumed;
   const tensorpatch_status status = run(a, &feed);
-  if (status != TENSORPATCH_MORE || feed.budget == 0) return status;
+  if (status != TENSORPATCH_MORE || feed.budget == 0 || a->consumed != consumed) return status;
   fail(a, TENSORPATCH_E_TRUNCATED);
   return TENSORPATCH_E_TRUNCATED;
 }

@@ -24,7 +24,8 @@ bool begin_bytes(PatchDecoder* d) {
   if (d->learn_left != 0) {
     d->byte_state->learnt = d->operation.learn_offset;
     if (d->learn_left > kMaxLearnSize || d->operation.learn_offset > old_size ||
-        d->learn_left > old_size - d->operation.learn_offset) {
+        d->learn_left > old_size - d->operation.learn_offset ||
+        d->operation.learn_offset < d->old_floor) {
       return false;
     }
   }
@@ -38,7 +39,7 @@ class OldWindow {
       : d_(d), size_(d->job.old_sizes[d->operation.old.component]) {}
 
   int at(uint64_t offset) {
-    if (offset >= size_) return -1;
+    if (offset >= size_ || offset < d_->old_floor) return -1;
     const uint64_t begin = d_->old_next - d_->old_filled;
     if (offset < begin || offset >= d_->old_next) {
       if (!move_to(offset)) return -1;
@@ -51,7 +52,8 @@ class OldWindow {
   // A quarter of the buffer is kept before the offset, for pointers that look back.
   bool move_to(uint64_t offset) {
     const uint32_t capacity = decoder_old_buffer_size(d_);
-    const uint64_t begin = offset < capacity / 4 ? 0 : offset - capacity / 4;
+    uint64_t begin = offset < capacity / 4 ? 0 : offset - capacity / 4;
+    if (begin < d_->old_floor) begin = d_->old_floor;
     const uint64_t left = size_ - begin;
     const auto wanted = left < capacity ? static_cast<uint32_t>(left) : capacity;
     return decoder_read_old(d_, begin, wanted);

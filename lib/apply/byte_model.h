@@ -208,7 +208,8 @@ class ByteModel {
     uint64_t offset;
     uint32_t position;
     uint8_t back(uint32_t distance) const {
-      return distance <= offset ? static_cast<uint8_t>(old.at(offset - distance)) : uint8_t{0};
+      const int byte = distance <= offset ? old.at(offset - distance) : -1;
+      return byte >= 0 ? static_cast<uint8_t>(byte) : uint8_t{0};
     }
     int followed(uint32_t /*distance*/, uint32_t /*before*/) const {
       return -1;

@@ -52,7 +52,8 @@ inline constexpr size_t kMatchLog2 =
     68;  // u8, 0 or 6..18: entries of the bytes codec's match table
 inline constexpr size_t kZstdWindowLog2 = 69;  // u8, 0 or 10..22
 inline constexpr size_t kColumnLog2 = 70;  // u8, 0 or 6..18: numbers that the rows predictor keeps
-inline constexpr size_t kZero2 = 71;       // 5 bytes, zero
+inline constexpr size_t kZero2 = 71;       // u8, zero
+inline constexpr size_t kReach = 72;  // u32, in place: how far behind a restart point old is read
 inline constexpr size_t kManifestSize = 76;    // u32, 1..65,536
 inline constexpr size_t kManifestDigest = 80;  // 32 bytes
 inline constexpr size_t kZero16 = 112;         // 16 bytes, zero
@@ -80,11 +81,12 @@ inline constexpr uint32_t kMaxManifestSize = 1u << 16;
 
 enum Kind : uint8_t { kKindUpdate = 1 };
 
-enum RequiredFlag : uint32_t {  // all reserved: refused by this version
-  kFlagInPlace = 1u << 0,
-  kFlagUndo = 1u << 1,
-  kFlagEncrypted = 1u << 2,
+enum RequiredFlag : uint32_t {
+  kFlagInPlace = 1u << 0,    // old is read within the reach only: new may take its place
+  kFlagUndo = 1u << 1,       // leads back to what was before an update
+  kFlagEncrypted = 1u << 2,  // reserved: refused by this version
 };
+inline constexpr uint32_t kKnownFlags = kFlagInPlace | kFlagUndo;
 
 enum ComponentFlag : uint32_t {
   kComponentWhole = 1u << 0,  // made without an old file: old size 0
@@ -130,16 +132,23 @@ inline constexpr uint8_t kMagic[4] = {'T', 'P', 'C', 'K'};
 inline constexpr uint16_t kVersion = 1;
 inline constexpr size_t kMagicAt = 0;
 inline constexpr size_t kVersionAt = 4;    // u16
-inline constexpr size_t kComponentAt = 6;  // u16
+inline constexpr size_t kComponentAt = 6;  // u8
+inline constexpr size_t kPhaseAt = 7;      // u8, see Phase
 inline constexpr size_t kBlockOffsetAt =
     8;  // u32, first byte of the restart chunk in the block's payload
-inline constexpr size_t kZeroAt = 12;             // u32, zero
-inline constexpr size_t kNewOffsetAt = 16;        // u64
-inline constexpr size_t kBlockIndexAt = 24;       // u64, in the component
+inline constexpr size_t kOldPageAt = 12;     // u32, in place: where old is or goes, in erase pages
+inline constexpr size_t kNewOffsetAt = 16;   // u64
+inline constexpr size_t kBlockIndexAt = 24;  // u64, in the component
 inline constexpr size_t kStatementDigestAt = 32;  // identity of the bundle
 inline constexpr size_t kBlockDigestAt = 64;      // of the block at kBlockIndexAt
 inline constexpr size_t kCheckAt = 96;            // SHA-256 of the 96 bytes before
 inline constexpr size_t kSize = 128;
+
+enum Phase : uint8_t {
+  kBeside = 0,   // new is written beside old
+  kMoving = 1,   // in place: old is being moved; kNewOffsetAt: bytes of old that are not yet
+  kWriting = 2,  // in place: new is being written
+};
 }  // namespace checkpoint
 
 }  // namespace tensorpatch::format

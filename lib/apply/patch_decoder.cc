@@ -49,7 +49,21 @@ PatchEvent failed(PatchDecoder* d, tensorpatch_status status) {
   return PatchEvent::kFailed;
 }
 
-// Gives the ring's bytes up to `end` to write_new; two calls where the ring wraps.
+// Where new goes: to the digest, or to storage if there is any.
+tensorpatch_status give_out(PatchDecoder* d, const uint8_t* data, uint32_t size) {
+  const tensorpatch_hash_port* digest = d->job.digest;
+  if (digest != nullptr) {
+    return digest->update(digest->state, data, size) == 0 ? TENSORPATCH_OK : TENSORPATCH_E_HASH;
+  }
+  const tensorpatch_ports* ports = d->job.ports;
+  if (ports->write_new == nullptr) return TENSORPATCH_OK;
+  return ports->write_new(ports->context, d->job.component, d->restart_offset + d->written, data,
+                          size) == 0
+             ? TENSORPATCH_OK
+             : TENSORPATCH_E_WRITE_NEW;
+}
+
+// Gives out the ring's bytes up to `end`; two pieces where the ring wraps.
 bool write_up_to(PatchDecoder* d, uint32_t end) {
   const uint32_t mask = ring_size(d->job.limits) - 1;
   while (d->written != end) {
@@ -57,11 +71,9 @@ bool write_up_to(PatchDecoder* d, uint32_t end) {
     const uint32_t to_wrap = mask + 1 - at;
     const uint32_t pending = end - d->written;
     const uint32_t size = pending < to_wrap ? pending : to_wrap;
-    const tensorpatch_ports* ports = d->job.ports;
-    if (ports->write_new != nullptr &&
-        ports->write_new(ports->context, d->job.component, d->restart_offset + d->written,
-                         d->ring + at, size) != 0) {
-      failed(d, TENSORPATCH_E_WRITE_NEW);
+    const tensorpatch_status status = give_out(d, d->ring + at, size);
+    if (status != TENSORPATCH_OK) {
+      failed(d, status);
       return false;
     }
     d->written += size;
@@ -95,6 +107,7 @@ const tensorpatch_codec* find_codec(const PatchDecoder* d, uint32_t id) {
 // Begins anew at a restart point: nothing decoded before counts.
 void restart(PatchDecoder* d) {
   d->restart_offset = d->new_offset;
+  d->old_floor = old_floor(d->job.limits, d->new_offset);
   d->position = 0;
   d->written = 0;
   d->ready_slots = 0;
@@ -181,7 +194,7 @@ bool old_place_valid(const PatchDecoder* d) {
   if (op.old.component >= d->job.component_count) return false;
   const uint64_t size = d->job.old_sizes[op.old.component];
   if (op.kind == OperationKind::kBytes) return op.old.offset <= size;  // checked byte by byte
-  return op.size <= size && op.old.offset <= size - op.size;
+  return op.size <= size && op.old.offset <= size - op.size && op.old.offset >= d->old_floor;
 }
 
 // Decodes an operation's header and prepares its data.
@@ -218,8 +231,8 @@ void step_copy(PatchDecoder* d) {
   uint32_t size = decoder_output_room(d);
   if (size > mask + 1 - at) size = mask + 1 - at;
   const tensorpatch_ports* ports = d->job.ports;
-  if (ports->read_old(ports->context, d->operation.old.component, d->old_next, d->ring + at,
-                      size) != 0) {
+  if (d->job.read_old(ports->context, d->operation.old.component, d->job.old_base + d->old_next,
+                      d->ring + at, size) != 0) {
     failed(d, TENSORPATCH_E_READ_OLD);
     return;
   }
@@ -405,8 +418,8 @@ uint32_t decoder_old_buffer_size(const PatchDecoder* decoder) {
 
 bool decoder_read_old(PatchDecoder* decoder, uint64_t offset, uint32_t size) {
   const tensorpatch_ports* ports = decoder->job.ports;
-  if (ports->read_old(ports->context, decoder->operation.old.component, offset, decoder->old_buffer,
-                      size) != 0) {
+  if (decoder->job.read_old(ports->context, decoder->operation.old.component,
+                            decoder->job.old_base + offset, decoder->old_buffer, size) != 0) {
     failed(decoder, TENSORPATCH_E_READ_OLD);
     return false;
   }

@@ -30,7 +30,13 @@ struct PatchLimits {
   uint8_t match_log2;
   uint8_t zstd_window_log2;
   uint8_t column_log2;
+  uint32_t reach = 0;  // not 0: in place; how far behind a restart point old may be read
 };
+
+// The first byte of old that may be read from a restart point on.
+inline uint64_t old_floor(const PatchLimits& limits, uint64_t restart_offset) {
+  return limits.reach != 0 && restart_offset > limits.reach ? restart_offset - limits.reach : 0;
+}
 
 // Whether every field is in the range that docs/FORMAT.md gives.
 bool limits_valid(const PatchLimits& limits);
@@ -45,9 +51,15 @@ inline constexpr uint32_t kStatementArea = 1088;
 // Bytes of the whole workspace: statement area, left-over, block, decoder. What a bundle declares.
 uint32_t workspace_size(const PatchLimits& limits);
 
+using ReadFunction = int (*)(void* context, uint32_t component, uint64_t offset, uint8_t* data,
+                             size_t size);
+
 // Everything of one component that the decoder needs to know.
 struct PatchJob {
   const tensorpatch_ports* ports;
+  ReadFunction read_old;
+  uint64_t old_base;                    // what read_old calls the first byte of old
+  const tensorpatch_hash_port* digest;  // not null: new is hashed instead of written
   const tensorpatch_codec* const* codecs;
   size_t codec_count;
   PatchLimits limits;
@@ -90,6 +102,7 @@ struct PatchDecoder {
   // New: offsets in the component; position counts from the last restart point.
   uint64_t new_offset;
   uint64_t restart_offset;
+  uint64_t old_floor;  // in place: no byte of old before it is there any more
   uint32_t position;
   uint32_t written;  // position up to which write_new was called
 

@@ -40,12 +40,16 @@ extern "C" const char* tensorpatch_status_text(tensorpatch_status status) {
       return "security version below the floor";
     case TENSORPATCH_E_DEVICE_CLASS:
       return "for another device class";
+    case TENSORPATCH_E_UNDO:
+      return "undo is not accepted now";
     case TENSORPATCH_E_OLD:
       return "wrong old file";
     case TENSORPATCH_E_WORKSPACE:
       return "workspace too small";
     case TENSORPATCH_E_CAPACITY:
       return "new file too large for its place";
+    case TENSORPATCH_E_IN_PLACE:
+      return "not made to be applied in place";
     case TENSORPATCH_E_READ_OLD:
       return "cannot read the old file";
     case TENSORPATCH_E_WRITE_NEW:

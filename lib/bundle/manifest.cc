@@ -181,6 +181,27 @@ Result<Manifest> read_manifest(base::Bytes bytes) {
   return manifest;
 }
 
+namespace {
+
+// In place: old is moved once, at worst, and read once more before anything is written.
+void add_in_place(const Statement& statement, ResourceContract& sum) {
+  const PatchLimits& limits = statement.limits;
+  const Component& only = statement.components.front();
+  const uint64_t old_pages = round_up(only.old_size, limits.erase_size);
+  const uint64_t interval = limits.restart_interval;
+  sum.margin = round_up(interval + limits.reach, limits.erase_size);
+  sum.region_size =
+      std::max(round_up(only.new_size, limits.erase_size), add(old_pages, sum.margin));
+  const uint64_t moves = old_pages / sum.margin + (old_pages % sum.margin != 0 ? 1 : 0);
+  const uint64_t points = only.new_size / interval + (only.new_size % interval != 0 ? 1 : 0);
+  sum.journal_records = moves + std::max<uint64_t>(points, 1);
+  sum.flash_written = add(sum.flash_written, round_up(only.old_size, limits.write_size));
+  sum.flash_erased = add(sum.flash_erased, old_pages);
+  sum.old_reads = add(sum.old_reads, only.old_size);
+}
+
+}  // namespace
+
 ResourceContract contract(const Statement& statement, const Manifest& manifest) {
   ResourceContract sum;
   sum.workspace = workspace_size(statement.limits);
@@ -194,7 +215,10 @@ ResourceContract contract(const Statement& statement, const Manifest& manifest) 
   }
   for (const ManifestComponent& component : manifest.components) {
     sum.old_reads = add(sum.old_reads, component.old_reads);
+    // In place everything is decoded twice.
+    if (statement.limits.reach != 0) sum.old_reads = add(sum.old_reads, component.old_reads);
   }
+  if (statement.limits.reach != 0) add_in_place(statement, sum);
   sum.time_ms = manifest.time_ms;
   sum.energy_mj = manifest.energy_mj;
   return sum;

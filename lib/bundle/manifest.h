@@ -53,6 +53,10 @@ struct ResourceContract {
   uint64_t flash_erased = 0;   // the same, up to a multiple of the erase size
   uint64_t new_reads = 0;      // bytes of new read back
   uint64_t old_reads = 0;  // bytes of old: every old file once for its digest, and the operations'
+  // In place, else 0. Flash written and erased, and reads of old, then count the move of old too.
+  uint64_t margin = 0;           // bytes of the region before old while new is written
+  uint64_t region_size = 0;      // of the least region that will do
+  uint64_t journal_records = 0;  // at most; TENSORPATCH_CHECKPOINT_SIZE bytes each
   std::optional<uint32_t> time_ms;
   std::optional<uint32_t> energy_mj;
 };

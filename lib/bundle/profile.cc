@@ -132,6 +132,7 @@ bool take_field(const std::string& key, const Json& value, Profile& profile) {
   if (key == "match_entries") return take_power(value, kPowerOrNone, limits.match_log2);
   if (key == "zstd_window") return take_power(value, kPowerOrNone, limits.zstd_window_log2);
   if (key == "column_numbers") return take_power(value, kPowerOrNone, limits.column_log2);
+  if (key == "region_size") return take_number(value, {0, UINT64_MAX}, profile.region_size);
   if (key == "codecs") return take_codecs(value, profile.codecs);
   return false;
 }
@@ -243,6 +244,28 @@ Result<PatchLimits> fit_limits(const Profile& profile, uint64_t largest_new_size
                   "allow more memory, or give a profile with smaller blocks");
     }
   }
+  return limits;
+}
+
+Result<PatchLimits> fit_in_place(PatchLimits limits, const InPlaceSizes& sizes) {
+  const uint64_t page = limits.erase_size;
+  const auto pages = [page](uint64_t size) { return size / page + (size % page != 0 ? 1 : 0); };
+  const uint64_t region = sizes.region_size / page;
+  uint64_t margin = std::max<uint64_t>(pages(std::max(sizes.old_size, sizes.new_size)) / 4, 2);
+  if (sizes.region_size != 0) {
+    if (pages(sizes.new_size) > region || pages(sizes.old_size) + 2 > region) {
+      return fail(TENSORPATCH_E_CAPACITY,
+                  "a region of " + std::to_string(sizes.region_size) +
+                      " bytes cannot hold the files and a margin of two erase pages",
+                  "old needs its size and " + std::to_string(2 * page) +
+                      " bytes more, whole pages; or update beside old");
+    }
+    margin = region - pages(sizes.old_size);
+  }
+  const uint64_t interval = std::min<uint64_t>(limits.restart_interval / page, margin / 2);
+  limits.restart_interval = static_cast<uint32_t>(interval * page);
+  limits.reach =
+      static_cast<uint32_t>(std::min<uint64_t>(margin - interval, UINT32_MAX / page) * page);
   return limits;
 }
 

@@ -20,6 +20,7 @@ struct Profile {
   uint64_t max_workspace = 0;  // bytes
   PatchLimits limits{};        // the largest allowed; together they may exceed max_workspace
   uint32_t codecs = 0;         // bit set of format::CodecId that a patch may use
+  uint64_t region_size = 0;    // bytes that old and new share when applied in place; 0: not known
 };
 
 // linux, mcu-256k, mcu-64k, mcu-16k, mcu-8k.
@@ -38,5 +39,15 @@ Profile lower_workspace(Profile profile, uint64_t max_workspace);
 // use, and no more workspace than the profile has. Given up in this order: match table, byte cells,
 // value level, value slots, history. E_LIMIT when even the least does not fit.
 Result<PatchLimits> fit_limits(const Profile& profile, uint64_t largest_new_size);
+
+struct InPlaceSizes {
+  uint64_t old_size = 0;
+  uint64_t new_size = 0;
+  uint64_t region_size = 0;  // 0: not known
+};
+// The same limits with a reach, and where the region asks for it a shorter restart interval: what
+// the region leaves over beside old is the margin. Where the region is not known, a quarter of the
+// larger file. E_CAPACITY when the region cannot hold the files and a margin of two erase pages.
+Result<PatchLimits> fit_in_place(PatchLimits limits, const InPlaceSizes& sizes);
 
 }  // namespace tensorpatch::bundle

@@ -54,6 +54,7 @@ void encode_header(const Statement& s, uint8_t* p) {
   p[at::kMatchLog2] = s.limits.match_log2;
   p[at::kZstdWindowLog2] = s.limits.zstd_window_log2;
   p[at::kColumnLog2] = s.limits.column_log2;
+  wire::write_u32(p + at::kReach, s.limits.reach);
   wire::write_u32(p + at::kManifestSize, s.manifest_size);
   put(p + at::kManifestDigest, s.manifest_digest);
 }
@@ -92,6 +93,7 @@ Statement decode_header(const uint8_t* p) {
   s.limits.match_log2 = p[at::kMatchLog2];
   s.limits.zstd_window_log2 = p[at::kZstdWindowLog2];
   s.limits.column_log2 = p[at::kColumnLog2];
+  s.limits.reach = wire::read_u32(p + at::kReach);
   s.manifest_size = wire::read_u32(p + at::kManifestSize);
   s.manifest_digest = get<32>(p + at::kManifestDigest);
   return s;
@@ -115,7 +117,7 @@ Result<void> check_header(const Statement& s, const uint8_t* p) {
   if (p[at::kMajor] != format::kMajor) {
     return malformed("its major version is not the prefix's");
   }
-  if (s.kind != format::kKindUpdate || s.required_flags != 0) {
+  if (s.kind != format::kKindUpdate || (s.required_flags & ~format::kKnownFlags) != 0) {
     return fail(TENSORPATCH_E_VERSION, "the statement has a kind or a flag that is not known here",
                 "a newer tensorpatch may know it");
   }
@@ -133,8 +135,11 @@ Result<void> check_header(const Statement& s, const uint8_t* p) {
   if (s.manifest_size == 0 || s.manifest_size > format::kMaxManifestSize) {
     return malformed("the manifest size is out of its range");
   }
-  if (!wire::is_zero(p + at::kZero2, at::kManifestSize - at::kZero2) ||
-      !wire::is_zero(p + at::kZero16, at::kSize - at::kZero16)) {
+  const bool in_place = (s.required_flags & format::kFlagInPlace) != 0;
+  if (in_place != (s.limits.reach != 0) || (in_place && p[at::kComponentCount] != 1)) {
+    return malformed("in place goes with a reach and with one component");
+  }
+  if (p[at::kZero2] != 0 || !wire::is_zero(p + at::kZero16, at::kSize - at::kZero16)) {
     return malformed("a reserved field is not zero");
   }
   return {};

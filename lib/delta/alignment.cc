@@ -464,6 +464,16 @@ std::optional<ValueType> value_type(model::ElementType type) {
   }
 }
 
+std::vector<const model::Segment*> match_tensors(const ComponentInput& input) {
+  const std::vector<ComponentInput> components{input};
+  TensorMatcher matcher(components, 0);
+  std::vector<const model::Segment*> result;
+  for (const OldTensor* old : matcher.match()) {
+    result.push_back(old != nullptr ? old->segment : nullptr);
+  }
+  return result;
+}
+
 std::vector<Alignment> align(const std::vector<ComponentInput>& components, size_t index) {
   return Aligner(components, index).run();
 }

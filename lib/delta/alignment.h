@@ -24,6 +24,10 @@ struct Alignment {
 // The format's value type for a model's element type; none for 64-bit and unstructured types.
 std::optional<ValueType> value_type(model::ElementType type);
 
+// For each segment of new the segment of old that it is coded against, or none: as align() matches
+// them within one component.
+std::vector<const model::Segment*> match_tensors(const ComponentInput& input);
+
 // Alignments that tile the new file of components[index], in ascending order. Tensors are matched
 // by equal content, then name, then shape and type in order; what remains is matched by bytes.
 std::vector<Alignment> align(const std::vector<ComponentInput>& components, size_t index);

@@ -99,6 +99,9 @@ void ChunkEncoder::encode(Operation operation, uint64_t new_offset, const RowNum
   OperationCoder<RangeEncoder> coder(encoder_, operations_,
                                      static_cast<uint32_t>(components_.size()));
   coder.code(operation);
+  if (operation_reads_old(operation) && operation.kind != OperationKind::kBytes) {
+    lowest_old_ = std::min(lowest_old_, operation.old.offset);
+  }
   if (is_values) {
     used_codecs_ |= 1u << format::kCodecValues;
     if (is_record && operation.fresh != 0) {
@@ -113,12 +116,13 @@ void ChunkEncoder::encode(Operation operation, uint64_t new_offset, const RowNum
     const ByteShape shape{operation.width_log2, operation.intra, operation.row_bytes};
     const Interval range{new_offset, new_offset + operation.size};
     byte_state_begin(byte_tables_->state, operation.old.offset);
-    OldBytes old{
-        components_[operation.intra != 0 ? component_ : operation.old.component].old_bytes};
+    OldBytes old{components_[operation.intra != 0 ? component_ : operation.old.component].old_bytes,
+                 old_floor(limits_, view_.restart_offset)};
     learn_bytes(encoder_, *byte_tables_, shape, old,
                 {operation.learn_offset, operation.learn_offset + operation.learn_size});
     code_bytes(encoder_, *byte_tables_, view_, shape, old, range);
     if (operation.intra == 0) operations_.old.offset = byte_tables_->state.old_at;
+    lowest_old_ = std::min(lowest_old_, old.lowest);
   }
 }
 

@@ -246,10 +246,16 @@ void code_values(Coder& coder, std::span<ValueSlot> slots, const NewView& view,
   }
 }
 
-// Old as the bytes codec asks for it.
+// Old as the bytes codec asks for it: nothing before the floor is there.
 struct OldBytes {
   base::Bytes bytes;
-  int at(uint64_t offset) const { return offset < bytes.size() ? bytes[offset] : -1; }
+  uint64_t floor;
+  uint64_t lowest = UINT64_MAX;  // offset that was asked for
+  int at(uint64_t offset) {
+    if (offset >= bytes.size()) return -1;
+    lowest = std::min(lowest, offset);
+    return offset >= floor ? bytes[offset] : -1;
+  }
 };
 
 // Codes [new_offset, new_offset + size) as bytes; byte_state_begin() comes before the first call.
@@ -313,6 +319,10 @@ class ChunkEncoder {
   void encode(Operation operation, uint64_t new_offset, const RowNumbers* numbers);
   size_t size() const { return encoder_.size(); }
   uint32_t used_codecs() const { return used_codecs_; }
+  // Most bytes behind the restart point at which old was looked at.
+  uint64_t reach() const {
+    return lowest_old_ < view_.restart_offset ? view_.restart_offset - lowest_old_ : 0;
+  }
   std::vector<uint8_t> finish() { return encoder_.finish(); }
 
  private:
@@ -331,6 +341,7 @@ class ChunkEncoder {
   std::vector<uint32_t> slot_uses_;  // what each slot was last used for, 0: never
   std::unique_ptr<ByteTables> byte_tables_;
   uint32_t used_codecs_ = 1u << format::kCodecOperations;
+  uint64_t lowest_old_ = UINT64_MAX;
 };
 
 }  // namespace tensorpatch::delta

@@ -27,6 +27,7 @@ void put_varint(std::vector<uint8_t>& out, uint32_t value) {
 struct Chunk {
   std::vector<uint8_t> bytes;  // header and payload
   uint32_t codecs = 0;
+  uint64_t reach = 0;
   // Payload bytes of each operation, with its place.
   struct Share {
     PlannedOperation planned;
@@ -81,7 +82,9 @@ class PatchMaker {
     Chunk chunk;
     std::vector<uint8_t> payload = encode(
         plan_interval(components_, component_, options_, {begin, last}, interval), interval, chunk);
-    for (const Operation& operation : whole_operations(input_, options_)) {
+    const bool all = interval.end - interval.begin == input_.new_bytes.size();
+    for (const Operation& operation :
+         all ? whole_operations(input_, options_) : std::vector<Operation>{}) {
       Chunk other;
       std::vector<uint8_t> whole = encode({{operation, 0}}, interval, other);
       if (whole.size() >= payload.size()) continue;
@@ -112,6 +115,7 @@ class PatchMaker {
       chunk.shares.push_back({planned, encoder.size() - before});
     }
     chunk.codecs = encoder.used_codecs();
+    chunk.reach = encoder.reach();
     return encoder.finish();
   }
 
@@ -142,6 +146,7 @@ class PatchMaker {
     if (auto written = patch.write(chunk.bytes); !written) return written;
     report_.patch_size += chunk.bytes.size();
     report_.required_codecs |= chunk.codecs;
+    report_.reach = std::max(report_.reach, chunk.reach);
     for (const Chunk::Share& share : chunk.shares) note_share(share);
     const uint64_t end = interval(i).end;
     if (options_.progress) options_.progress(end, input_.new_bytes.size());

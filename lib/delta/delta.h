@@ -68,7 +68,8 @@ struct RelatedStretch {
 
 struct PatchReport {
   uint64_t patch_size = 0;
-  uint32_t required_codecs = 0;         // bit set of format::CodecId
+  uint32_t required_codecs = 0;  // bit set of format::CodecId
+  uint64_t reach = 0;            // most bytes behind a restart point at which old is looked at
   std::vector<SegmentReport> segments;  // all of new_model's, in order
   std::vector<RelatedStretch>
       related;  // ascending in new; a tensor's begins where its old one does

@@ -32,6 +32,7 @@ class Reader {
     ports_.read_old = read_old;
     PatchJob job{};
     job.ports = &ports_;
+    job.read_old = read_old;
     job.codecs = source.codecs.data();
     job.codec_count = source.codecs.size();
     job.limits = source.limits;

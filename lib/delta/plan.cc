@@ -70,7 +70,8 @@ class Planner {
         component_(component),
         view_{components[component].new_bytes, interval.begin,
               (1u << options.limits.history_log2) - 1},
-        interval_(interval) {}
+        interval_(interval),
+        old_floor_(old_floor(options.limits, interval.begin)) {}
 
   std::vector<PlannedOperation> run(std::span<const Alignment> alignments) {
     for (const Piece& piece : cut(alignments)) split_copies(piece);
@@ -111,6 +112,7 @@ class Planner {
       Piece piece{begin, end - begin, a.old, a.type, a.record, a.row_bytes, begin - a.new_offset};
       if (piece.old.has_value()) piece.old->offset += begin - a.new_offset;
       if (piece.structured()) trim_to_values(piece, pieces);
+      trim_to_floor(piece, pieces);
       if (piece.size == 0) continue;
       if (!pieces.empty() && joins(pieces.back(), piece)) {
         pieces.back().size += piece.size;
@@ -136,6 +138,18 @@ class Planner {
     if (whole != 0) pieces.push_back(part(piece, head, head + whole));
     piece = unstructured(part(piece, head + whole, piece.size));
   }
+  // What old had before the floor is not there any more: those values go without old.
+  void trim_to_floor(Piece& piece, std::vector<Piece>& pieces) const {
+    if (!piece.old.has_value() || piece.old->offset >= old_floor_ || piece.size == 0) return;
+    const uint64_t grain = piece.grain();
+    const uint64_t missing = (old_floor_ - piece.old->offset + grain - 1) / grain * grain;
+    const uint64_t lost = std::min(missing, piece.size);
+    pieces.push_back(part(piece, 0, lost));
+    pieces.back().old.reset();
+    pieces.back().record = {};
+    piece = part(piece, lost, piece.size);
+  }
+
   static Piece unstructured(Piece piece) {
     piece.type.reset();
     piece.record = {};
@@ -329,6 +343,7 @@ class Planner {
       low = operation.old.offset;
       high = std::min<uint64_t>(low + size, components_[head->old->component].old_bytes.size());
     }
+    low = std::max(low, old_floor_);
     if (high <= low) return result;
     operation.learn_offset = low;
     operation.learn_size = static_cast<uint32_t>(high - low);
@@ -357,8 +372,8 @@ class Planner {
         .code(operation);
     if (operation.kind != OperationKind::kBytes) return;
     const ByteShape shape{operation.width_log2, operation.intra, operation.row_bytes};
-    OldBytes old{
-        components_[operation.intra != 0 ? component_ : operation.old.component].old_bytes};
+    OldBytes old{components_[operation.intra != 0 ? component_ : operation.old.component].old_bytes,
+                 old_floor_};
     byte_state_begin(tables_->state, operation.old.offset);
     learn_bytes(counter, *tables_, shape, old,
                 {operation.learn_offset, operation.learn_offset + operation.learn_size});
@@ -536,7 +551,8 @@ class Planner {
     if (coding.kind == OperationKind::kBytes) {
       const ByteShape shape{static_cast<uint8_t>(coding.width_log2),
                             static_cast<uint8_t>(coding.intra ? 1 : 0), 0};
-      OldBytes old{components_[coding.intra ? component_ : piece.old->component].old_bytes};
+      OldBytes old{components_[coding.intra ? component_ : piece.old->component].old_bytes,
+                   old_floor_};
       byte_state_begin(tables_->state, coding.intra ? 0 : piece.old->offset);
       for (uint64_t at = 0; at < piece.size; at += tile) {
         const Interval range{piece.new_offset + at,
@@ -770,6 +786,7 @@ class Planner {
   std::unique_ptr<ByteTables> tables_;  // as they will stand behind the operations chosen so far
   NewView view_;
   Interval interval_;
+  uint64_t old_floor_;
   std::vector<Piece> pieces_;
   std::vector<PlannedOperation> out_;
 };

@@ -280,11 +280,14 @@ Result<Signature> sign_with_command(const std::string& command, const PublicKey&
     error.message = "the signer " + words->front() + " " + error.message;
     return tl::unexpected(std::move(error));
   }
-  Signature signature{key.algorithm, key.id, std::vector<uint8_t>(output->begin(), output->end())};
+  const Signature signature =
+      make_signature(key, {reinterpret_cast<const uint8_t*>(output->data()), output->size()});
   if (signature.bytes.size() != 64) {
+    const bool is_p256 = key.algorithm == TENSORPATCH_ECDSA_P256_SHA256;
     return signer_failed("the signer " + words->front() + " wrote " +
-                             std::to_string(signature.bytes.size()) +
-                             " bytes; a raw Ed25519 signature has 64",
+                             std::to_string(signature.bytes.size()) + " bytes; " +
+                             (is_p256 ? "an ECDSA P-256 signature is DER or has 64"
+                                      : "a raw Ed25519 signature has 64"),
                          "it must write the signature itself, not base64 or hex, and nothing else");
   }
   if (!verify(key, message, signature)) {

@@ -148,7 +148,7 @@ Result<KeyText> take_apart(std::string_view text) {
   if (text.starts_with("ssh-") || text.starts_with("ecdsa-sha2-") || text.starts_with("sk-")) {
     return take_apart_ssh(text);
   }
-  if (text.size() == 64) {
+  if (text.size() == 64 || text.size() == 130) {
     std::optional<SecretBytes> payload = from_hex(text);
     if (payload) return KeyText{KeyText::Kind::kHex, "", std::move(*payload)};
   }
@@ -212,11 +212,15 @@ std::string to_base64(std::span<const uint8_t> bytes) {
 }
 
 std::string to_pem_text(std::string_view label, std::span<const uint8_t> der) {
+  constexpr size_t kPemLine = 64;
   std::string base64 = to_base64(der);
   std::string text;
   text.reserve(base64.size() + 2 * label.size() + 40);  // no copy of a secret left behind by growth
-  text.append(kPemBegin).append(label).append("-----\n").append(base64);
-  text.append("\n-----END ").append(label).append("-----\n");
+  text.append(kPemBegin).append(label).append("-----\n");
+  for (size_t at = 0; at < base64.size(); at += kPemLine) {
+    text.append(base64, at, kPemLine).append("\n");
+  }
+  text.append("-----END ").append(label).append("-----\n");
   sodium_memzero(base64.data(), base64.size());
   return text;
 }

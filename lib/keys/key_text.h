@@ -66,7 +66,6 @@ std::string describe(const KeyText& text);
 void require_sodium();
 
 std::string to_base64(std::span<const uint8_t> bytes);
-// A PEM text of one line of at most 48 bytes, which is all that Ed25519 needs.
 std::string to_pem_text(std::string_view label, std::span<const uint8_t> der);
 
 }  // namespace tensorpatch::keys

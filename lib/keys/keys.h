@@ -1,9 +1,11 @@
 // keys/keys.h: key files, signatures, external signers.
 //
 // Private keys: unencrypted PKCS#8 PEM (as `openssl genpkey -algorithm ed25519` writes it),
-// minisign (password-protected or not) and signify -n. Public keys: PEM SubjectPublicKeyInfo,
-// minisign, signify, `ssh-ed25519` lines, 64 hex digits. The kind is recognised from the content.
-// Ed25519: RFC 8032; PKCS#8 and SPKI for it: RFC 8410. All cryptography is libsodium's.
+// minisign (password-protected or not) and signify -n; all Ed25519. Public keys: PEM
+// SubjectPublicKeyInfo, minisign, signify, `ssh-ed25519` lines, 64 hex digits; of P-256: PEM,
+// `ecdsa-sha2-nistp256` lines, 130 hex digits. The kind is recognised from the content.
+// Ed25519: RFC 8032; PKCS#8 and SPKI for it: RFC 8410. P-256: FIPS 186-4, RFC 5480. The
+// cryptography is libsodium's, for P-256 libcrypto's.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -24,13 +26,13 @@ namespace tensorpatch::keys {
 struct PublicKey {
   uint16_t algorithm = TENSORPATCH_ED25519;
   std::array<uint8_t, 32> id{};  // SHA-256 of the SubjectPublicKeyInfo DER
-  std::vector<uint8_t> bytes;    // Ed25519: 32
+  std::vector<uint8_t> bytes;    // Ed25519: 32; P-256: 65, an uncompressed point
 };
 
 struct Signature {
   uint16_t algorithm = TENSORPATCH_ED25519;
   std::array<uint8_t, 32> key_id{};
-  std::vector<uint8_t> bytes;  // Ed25519: 64
+  std::vector<uint8_t> bytes;  // 64; of P-256: r, then s
 };
 
 // Memory of the secret is wiped on destruction. Movable, not copyable.
@@ -66,8 +68,11 @@ Result<PublicKey> parse_public_key(std::string_view text);
 
 enum class PublicKeyFormat { kPem, kMinisign, kSignify, kHex, kC };
 // The file's text, ending in a newline. kC is an entry, for C99 and C++20, of an array of
-// tensorpatch_key.
-std::string format_public_key(const PublicKey& key, PublicKeyFormat format);
+// tensorpatch_key. E_KEY for a P-256 key in a format that has none.
+Result<std::string> format_public_key(const PublicKey& key, PublicKeyFormat format);
+
+// A signature as a program or service wrote it; for P-256 in DER or as r and s. Not verified.
+Signature make_signature(const PublicKey& key, base::Bytes raw);
 
 // Whether `signature` over `message` is right for `key`, whatever the key id in it says.
 bool verify(const PublicKey& key, base::Bytes message, const Signature& signature);
@@ -75,9 +80,9 @@ bool verify(const PublicKey& key, base::Bytes message, const Signature& signatur
 // Makes a signature by running a program: `command` is split into words like a shell does for
 // quotes and backslashes only (no shell is started; E_USAGE when it cannot be split). The program
 // finds `message` on standard input (a file in memory, so that /dev/stdin can be opened and
-// measured) and must write the raw signature, nothing else, to standard output and exit 0 within
-// `patience`. The signature is verified with `key` before it is returned. E_SIGNER with the
-// program's exit status and the end of its standard error otherwise.
+// measured) and must write the signature, as make_signature takes it, and nothing else to standard
+// output and exit 0 within `patience`. The signature is verified with `key` before it is returned.
+// E_SIGNER with the program's exit status and the end of its standard error otherwise.
 Result<Signature> sign_with_command(const std::string& command, const PublicKey& key,
                                     base::Bytes message,
                                     std::chrono::milliseconds patience = std::chrono::minutes(5));

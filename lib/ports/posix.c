@@ -94,20 +94,25 @@ static int write_synced(const char* path, const uint8_t* data, size_t size) {
   return result;
 }
 
-static int save_checkpoint(void* context, const uint8_t record[TENSORPATCH_CHECKPOINT_SIZE]) {
-  const tensorpatch_posix_files* files = (const tensorpatch_posix_files*)context;
+static int save_record(const char* path, const uint8_t* data, size_t data_size) {
   char temporary[MAX_PATH_SIZE];
-  const int size = snprintf(temporary, sizeof temporary, "%s.tmp", files->checkpoint_path);
+  const int size = snprintf(temporary, sizeof temporary, "%s.tmp", path);
   if (size < 0 || (size_t)size >= sizeof temporary) {
     errno = ENAMETOOLONG;
     return -1;
   }
-  if (tensorpatch_posix_sync(files) != 0 ||
-      write_synced(temporary, record, TENSORPATCH_CHECKPOINT_SIZE) != 0 ||
-      rename(temporary, files->checkpoint_path) != 0) {
-    return -1;
-  }
-  return sync_folder_of(files->checkpoint_path);
+  if (write_synced(temporary, data, data_size) != 0 || rename(temporary, path) != 0) return -1;
+  return sync_folder_of(path);
+}
+
+int tensorpatch_posix_record_save(void* path, const uint8_t* data, size_t size) {
+  return save_record((const char*)path, data, size);
+}
+
+static int save_checkpoint(void* context, const uint8_t record[TENSORPATCH_CHECKPOINT_SIZE]) {
+  const tensorpatch_posix_files* files = (const tensorpatch_posix_files*)context;
+  if (tensorpatch_posix_sync(files) != 0) return -1;
+  return save_record(files->checkpoint_path, record, TENSORPATCH_CHECKPOINT_SIZE);
 }
 
 void tensorpatch_posix_init(tensorpatch_posix_files* files) {
@@ -173,17 +178,26 @@ void tensorpatch_posix_close(tensorpatch_posix_files* files) {
   }
 }
 
-int tensorpatch_posix_load_checkpoint(const char* path,
-                                      uint8_t record[TENSORPATCH_CHECKPOINT_SIZE]) {
+static int load_record(const char* path, uint8_t* data, size_t size) {
   uint8_t extra;
   const int file = open(path, O_RDONLY | O_CLOEXEC);
   int result;
   if (file < 0) return -1;
-  result = read_all(file, 0, record, TENSORPATCH_CHECKPOINT_SIZE);
-  if (result == 0 && read_all(file, TENSORPATCH_CHECKPOINT_SIZE, &extra, 1) == 0) {
+  result = read_all(file, 0, data, size);
+  if (result == 0 && read_all(file, size, &extra, 1) == 0) {
     result = TENSORPATCH_BEYOND_END; /* too long is as wrong as too short */
   }
   close(file);
   if (result == TENSORPATCH_BEYOND_END) errno = EINVAL;
   return result == 0 ? 0 : -1;
+}
+
+int tensorpatch_posix_load_checkpoint(const char* path,
+                                      uint8_t record[TENSORPATCH_CHECKPOINT_SIZE]) {
+  return load_record(path, record, TENSORPATCH_CHECKPOINT_SIZE);
+}
+
+int tensorpatch_posix_record_load(void* path, uint8_t* data, size_t size) {
+  if (load_record((const char*)path, data, size) == 0) return 0;
+  return errno == ENOENT ? 1 : -1;
 }

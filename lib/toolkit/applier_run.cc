@@ -8,7 +8,6 @@
 
 #include "apply/format.h"
 #include "tensorpatch/ports/libcrypto.h"
-#include "tensorpatch/ports/libsodium.h"
 
 namespace tensorpatch::toolkit {
 namespace {
@@ -60,6 +59,10 @@ Error error_of(tensorpatch_status status, const RunOptions& options, uint32_t wo
                           ? "the bundle is for another device class"
                           : "the bundle is for one device class only and none was given";
       error.hint = "`tensorpatch inspect` shows the class; --device-class says what the device is";
+      break;
+    case TENSORPATCH_E_UNDO:
+      error.message = "the bundle leads back from an update, which is not accepted now";
+      error.hint = "--undo accepts it";
       break;
     case TENSORPATCH_E_OLD:
       error.message = "wrong old file: not the one that the bundle was made from";
@@ -162,10 +165,12 @@ tensorpatch_ports ApplierRun::State::ports() {
     auto* state = static_cast<State*>(context);
     const base::Bytes only = state->options.only_message;
     if (!only.empty()) return std::ranges::equal(only, base::Bytes(message, message_size)) ? 0 : 1;
-    const int wrong = tensorpatch_libsodium_verify(nullptr, key, message, message_size, signature,
-                                                   signature_size);
-    if (wrong == 0) std::copy_n(key->id, 32, state->signed_by.emplace_back().begin());
-    return wrong;
+    const keys::PublicKey with{
+        key->algorithm, {}, {key->public_key, key->public_key + key->public_key_size}};
+    const keys::Signature given{key->algorithm, {}, {signature, signature + signature_size}};
+    if (!keys::verify(with, {message, message_size}, given)) return 1;
+    std::copy_n(key->id, 32, state->signed_by.emplace_back().begin());
+    return 0;
   };
   ports.read_old = [](void* context, uint32_t component, uint64_t offset, uint8_t* data,
                       size_t size) -> int {
@@ -226,6 +231,7 @@ Result<void> ApplierRun::State::start() {
   given.device_class = options.device.device_class ? options.device.device_class->data() : nullptr;
   given.sequence_floor = options.device.sequence_floor;
   given.security_version_floor = options.device.security_version_floor;
+  if (options.device.accepts_undo) given.accept |= TENSORPATCH_ACCEPT_UNDO;
   std::fill(std::begin(given.capacity), std::end(given.capacity), UINT64_MAX);
   given.work_limit = kWorkLimit;
   const tensorpatch_ports callbacks = ports();

@@ -5,6 +5,7 @@
 #include "bundle/bundle_reader.h"
 #include "bundle/details.h"
 #include "bundle/digest.h"
+#include "bundle/radio.h"
 #include "delta/operation_reader.h"
 #include "toolkit/applier_run.h"
 #include "toolkit/comparison.h"
@@ -134,9 +135,18 @@ void add_manifest(const bundle::BundleReader& reader, InspectReport& report) {
   report.compatibility = manifest.compatibility;
   report.details_digest = manifest.details_digest;
   const bundle::ResourceContract contract = bundle::contract(reader.statement(), manifest);
-  report.contract = {contract.workspace, contract.flash_written, contract.flash_erased,
-                     contract.old_reads, contract.new_reads,     contract.time_ms,
-                     contract.energy_mj};
+  if (contract.margin != 0) {
+    report.contract.in_place = {contract.margin, contract.region_size, contract.journal_records};
+  }
+  report.contract = {report.contract.in_place, contract.workspace, contract.flash_written,
+                     contract.flash_erased,    contract.old_reads, contract.new_reads,
+                     contract.time_ms,         contract.energy_mj, {}};
+  const auto costs =
+      bundle::link_costs({reader.bytes().size(), contract.new_reads, contract.flash_erased});
+  for (const bundle::LinkCost& cost : costs) {
+    report.contract.links.push_back({std::string(cost.name), std::string(cost.title), cost.air_ms,
+                                     cost.time_ms, cost.energy_mj});
+  }
 }
 
 void add_statement(const bundle::BundleReader& reader, InspectReport& report) {
@@ -151,6 +161,7 @@ void add_statement(const bundle::BundleReader& reader, InspectReport& report) {
   report.codecs = codec_names(statement.required_codecs);
   report.block_size = statement.limits.block_size;
   report.restart_interval = statement.limits.restart_interval;
+  report.undo = (statement.required_flags & format::kFlagUndo) != 0;
   report.erase_size = statement.limits.erase_size;
   report.write_size = statement.limits.write_size;
   for (size_t i = 0; i < statement.components.size(); ++i) {

@@ -50,10 +50,10 @@ Result<KeyFiles> generate_key_files(const Path& private_key, Existing existing) 
   auto key = keys::PrivateKey::generate();
   if (!key) return tl::unexpected(key.error());
   files.id = key->public_key().id;
-  const std::string public_text =
-      keys::format_public_key(key->public_key(), keys::PublicKeyFormat::kPem);
+  const auto public_text = keys::format_public_key(key->public_key(), keys::PublicKeyFormat::kPem);
+  if (!public_text) return tl::unexpected(public_text.error());
   auto written = (*private_file)->write(bytes_of(key->to_pem()));
-  if (written) written = (*public_file)->write(bytes_of(public_text));
+  if (written) written = (*public_file)->write(bytes_of(*public_text));
   if (written) written = (*private_file)->commit();
   if (written) written = (*public_file)->commit();
   if (!written) return tl::unexpected(written.error());
@@ -68,7 +68,9 @@ Result<PublicKeyText> public_key_of(std::string_view key_text, PublicKeyFormat f
     if (!secret) return tl::unexpected(secret.error());
     key = secret->public_key();
   }
-  return PublicKeyText{keys::format_public_key(*key, format_of(format)), key->id};
+  auto text = keys::format_public_key(*key, format_of(format));
+  if (!text) return tl::unexpected(text.error());
+  return PublicKeyText{std::move(*text), key->id};
 }
 
 Result<std::vector<keys::PublicKey>> parse_ring(const std::vector<std::string>& texts) {

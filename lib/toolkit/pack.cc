@@ -39,6 +39,12 @@ struct Inputs {
   std::vector<model::Model> new_models;
 };
 
+// Which way a bundle leads, and from what security version on it is accepted.
+struct Way {
+  uint32_t flags = 0;  // format::RequiredFlag
+  uint32_t security_version = 0;
+};
+
 // A patch stream, mapped, and what the encoder says of it.
 struct Patch {
   base::MappedFile stream;
@@ -96,6 +102,24 @@ bool is_whole(const ComponentFiles& files) {
   return files.old_file.empty();
 }
 
+// What only some updates can have.
+Result<void> check_ways(const PackOptions& options) {
+  const bool any_whole = std::ranges::any_of(options.components, is_whole);
+  if (options.in_place && (options.components.size() != 1 || any_whole)) {
+    return fail(TENSORPATCH_E_USAGE, "in place needs one component with an old file");
+  }
+  if (options.undo.empty()) return {};
+  if (any_whole) {
+    return fail(TENSORPATCH_E_USAGE, "a whole file leads back to nothing: no undo bundle");
+  }
+  if (options.security_version != 0 && !options.undo_security_version) {
+    return fail(TENSORPATCH_E_USAGE,
+                "an undo bundle needs the security version of what it leads back to",
+                "give --undo-security-version; devices refuse it when their floor is higher");
+  }
+  return check_free(options.undo, options.existing);
+}
+
 Result<void> check_options(const PackOptions& options) {
   if (options.components.empty() || options.components.size() > TENSORPATCH_MAX_COMPONENTS) {
     return fail(TENSORPATCH_E_USAGE, "an update has 1 to 6 components");
@@ -116,8 +140,9 @@ Result<void> check_options(const PackOptions& options) {
     paths.inputs.push_back(files.old_file);
     paths.inputs.push_back(files.new_file);
   }
-  paths.outputs = {options.output, options.details};
+  paths.outputs = {options.output, options.details, options.undo};
   if (auto distinct = check_distinct(paths); !distinct) return distinct;
+  if (auto ways = check_ways(options); !ways) return ways;
   if (auto is_free = check_free(options.output, options.existing); !is_free) return is_free;
   return options.details.empty() ? Result<void>() : check_free(options.details, options.existing);
 }
@@ -229,13 +254,23 @@ bundle::Details make_details(const PackOptions& options, const Inputs& inputs,
   return details;
 }
 
-bundle::Statement make_statement(const PackOptions& options, const Inputs& inputs,
+// In place: no larger than what the operations need.
+PatchLimits with_needed_reach(PatchLimits limits, const std::vector<Patch>& patches) {
+  if (limits.reach == 0) return limits;
+  const uint64_t page = limits.erase_size;
+  const uint64_t needed = (patches[0].report.reach + page - 1) / page * page;
+  limits.reach = static_cast<uint32_t>(std::clamp<uint64_t>(needed, 1, limits.reach));
+  return limits;
+}
+
+bundle::Statement make_statement(const PackOptions& options, const Inputs& inputs, const Way& way,
                                  const PatchLimits& limits, const std::vector<Patch>& patches) {
   bundle::Statement statement;
-  statement.security_version = options.security_version;
+  statement.required_flags = way.flags;
+  statement.security_version = way.security_version;
   statement.sequence = options.sequence;
   statement.device_class = options.device_class.value_or(DeviceClass{});
-  statement.limits = limits;
+  statement.limits = with_needed_reach(limits, patches);
   for (size_t i = 0; i < patches.size(); ++i) {
     bundle::Component component;
     component.old_size = inputs.old_files[i].bytes().size();
@@ -279,6 +314,7 @@ Result<void> self_check(const PackOptions& options, const Inputs& inputs,
   run_options.storage = &storage;
   run_options.mode = Mode::kWrite;
   run_options.device.device_class = options.device_class;
+  run_options.device.accepts_undo = true;
   run_options.ring = {key};
   run_options.only_message = message;
   run_options.stage = "checking";
@@ -320,6 +356,10 @@ PackReport make_report(const PackOptions& options, const Inputs& inputs,
   report.profile = options.profile;
   report.workspace_size = workspace_size(writer.statement().limits);
   report.statement_digest = bundle::identity(writer.statement_bytes());
+  const bundle::ResourceContract contract = bundle::contract(writer.statement(), {});
+  if (contract.margin != 0) {
+    report.in_place = {contract.margin, contract.region_size, contract.journal_records};
+  }
   for (size_t i = 0; i < inputs.names.size(); ++i) {
     const bundle::Component& component = writer.statement().components[i];
     const model::Model& old_model = inputs.old_models[i];
@@ -337,6 +377,65 @@ PackReport make_report(const PackOptions& options, const Inputs& inputs,
                                  component.patch_size});
   }
   return report;
+}
+
+// A bundle that has proved itself and is not signed yet.
+struct Made {
+  std::vector<Patch> patches;
+  std::vector<uint8_t> details;
+  bundle::BundleWriter writer;
+};
+
+Result<Made> make_bundle(const PackOptions& options, const Inputs& inputs,
+                         const ChosenProfile& chosen, Way way) {
+  ChosenProfile profile = chosen;
+  if (options.in_place) {
+    const uint64_t given = options.in_place->region_size;
+    auto limits = bundle::fit_in_place(
+        profile.limits, {inputs.old_files[0].bytes().size(), inputs.new_files[0].bytes().size(),
+                         given != 0 ? given : profile.region_size});
+    if (!limits) return tl::unexpected(limits.error());
+    profile.limits = *limits;
+    way.flags |= format::kFlagInPlace;
+  }
+  auto patches = encode(options, inputs, profile);
+  if (!patches) return tl::unexpected(patches.error());
+  bundle::Manifest manifest = make_manifest(options, inputs);
+  std::vector<uint8_t> details;
+  if (!options.details.empty()) {
+    auto bytes = bundle::write_details(make_details(options, inputs, *patches));
+    if (!bytes) return tl::unexpected(bytes.error());
+    details = std::move(*bytes);
+    manifest.details_digest = bundle::sha256(details);
+  }
+  std::vector<base::Bytes> streams;
+  for (const Patch& patch : *patches) streams.push_back(patch.stream.bytes());
+  auto writer = bundle::BundleWriter::prepare(
+      make_statement(options, inputs, way, profile.limits, *patches), manifest, streams);
+  if (!writer) return tl::unexpected(writer.error());
+  if (auto checked = self_check(options, inputs, *writer); !checked) {
+    return tl::unexpected(checked.error());
+  }
+  return Made{std::move(*patches), std::move(details), std::move(*writer)};
+}
+
+// The same the other way round. What is told of new is not said of old.
+Result<Made> make_undo(const PackOptions& options, Inputs& inputs, const ChosenProfile& profile) {
+  PackOptions back = options;
+  back.output = options.undo;
+  back.details.clear();
+  back.version.clear();
+  back.metadata.clear();
+  const auto turn = [&inputs] {
+    std::swap(inputs.old_files, inputs.new_files);
+    std::swap(inputs.old_digests, inputs.new_digests);
+    std::swap(inputs.old_models, inputs.new_models);
+  };
+  turn();
+  auto made = make_bundle(back, inputs, profile,
+                          {format::kFlagUndo, options.undo_security_version.value_or(0)});
+  turn();
+  return made;
 }
 
 // Signs and lets the files appear.
@@ -402,27 +501,22 @@ Result<PackReport> pack(const PackOptions& options) {
     return report;
   }
   study(options, *inputs);
-  auto patches = encode(options, *inputs, *profile);
-  if (!patches) return tl::unexpected(patches.error());
-
-  bundle::Manifest manifest = make_manifest(options, *inputs);
-  std::vector<uint8_t> details;
-  if (!options.details.empty()) {
-    auto bytes = bundle::write_details(make_details(options, *inputs, *patches));
-    if (!bytes) return tl::unexpected(bytes.error());
-    details = std::move(*bytes);
-    manifest.details_digest = bundle::sha256(details);
+  auto made = make_bundle(options, *inputs, *profile, {0, options.security_version});
+  if (!made) return tl::unexpected(made.error());
+  PackReport report = make_report(options, *inputs, made->writer);
+  if (!options.undo.empty()) {  // first, so that who sees the update has its undo
+    auto undo = make_undo(options, *inputs, *profile);
+    if (!undo) return tl::unexpected(undo.error());
+    PackOptions back = options;
+    back.output = options.undo;
+    back.details.clear();
+    PackReport undo_report;
+    if (auto done = finish(back, signer, undo->writer, {}, undo_report); !done) {
+      return tl::unexpected(done.error());
+    }
+    report.undo_size = undo_report.bundle_size;
   }
-  std::vector<base::Bytes> streams;
-  for (const Patch& patch : *patches) streams.push_back(patch.stream.bytes());
-  auto writer = bundle::BundleWriter::prepare(
-      make_statement(options, *inputs, profile->limits, *patches), manifest, streams);
-  if (!writer) return tl::unexpected(writer.error());
-  if (auto checked = self_check(options, *inputs, *writer); !checked) {
-    return tl::unexpected(checked.error());
-  }
-  PackReport report = make_report(options, *inputs, *writer);
-  if (auto done = finish(options, signer, *writer, details, report); !done) {
+  if (auto done = finish(options, signer, made->writer, made->details, report); !done) {
     return tl::unexpected(done.error());
   }
   return report;

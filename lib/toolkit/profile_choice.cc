@@ -32,7 +32,7 @@ Result<ChosenProfile> choose_profile(const ProfileChoice& choice) {
     if (error.code == TENSORPATCH_E_LIMIT) error.code = TENSORPATCH_E_WORKSPACE;
     return tl::unexpected(std::move(error));
   }
-  return ChosenProfile{profile->codecs, *limits};
+  return ChosenProfile{profile->codecs, *limits, profile->region_size};
 }
 
 }  // namespace tensorpatch::toolkit

@@ -18,6 +18,7 @@ struct ProfileChoice {
 struct ChosenProfile {
   uint32_t codecs = 0;
   PatchLimits limits{};
+  uint64_t region_size = 0;  // in place; 0: not known
 };
 
 // E_USAGE for an unknown profile; E_WORKSPACE when the files do not fit into it.

@@ -52,11 +52,12 @@ Result<SignReport> attach_signature(const Path& bundle, const Path& signature,
   if (!key) return tl::unexpected(key.error());
   auto raw = base::read_small_file(signature, kMaxSignatureFile);
   if (!raw) return tl::unexpected(raw.error());
-  const keys::Signature attached{key->algorithm, key->id, {raw->begin(), raw->end()}};
+  const keys::Signature attached =
+      keys::make_signature(*key, {reinterpret_cast<const uint8_t*>(raw->data()), raw->size()});
   if (!keys::verify(*key, bundle::dsse_message(reader->statement_bytes()), attached)) {
     return fail(TENSORPATCH_E_SIGNATURE,
                 quoted(signature) + " is not a signature of this bundle by that key",
-                "it must be the raw signature (64 bytes) over what --export-tbs wrote");
+                "it must be the signature (Ed25519: 64 bytes) over what --export-tbs wrote");
   }
   return add(bundle, *reader, attached);
 }

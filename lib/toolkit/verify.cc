@@ -31,6 +31,7 @@ Result<VerifyReport> verify(const VerifyOptions& options) {
   RunOptions run_options;
   run_options.storage = &storage;
   run_options.device = options.device;
+  run_options.device.accepts_undo = true;  // when it may be applied is the device's business
   run_options.ring = *ring;
   run_options.stage = "verifying";
   run_options.progress = options.progress;

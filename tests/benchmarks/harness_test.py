@@ -5,10 +5,12 @@ import argparse
 import contextlib
 import hashlib
 import io
+import json
 import os
 import pathlib
 import random
 import struct
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -123,7 +125,7 @@ class Damage(Folder):
 
     def test_a_result_that_differs_is_never_ok(self):
         pair, = pairs.load([self.file('old', b'o'), self.file('new', b'n' * 50)])
-        options = argparse.Namespace(timeout=10, instructions=False, faults=0)
+        options = argparse.Namespace(timeout=10, instructions=0, faults=0)
         row = run.measure(script_peer('head -c 49 "$2" >"$3"; printf x >>"$3"'), pair, options,
                           self.folder)
         self.assertEqual(row['status'], 'WRONG: the result differs from new')
@@ -304,6 +306,26 @@ class Radio(Folder):
         self.assertTrue(all(len(unit.source) > 30 and unit.ms > 0 and unit.mw > 0
                             for unit in units))
 
+    def test_inspect_estimates_the_same(self):
+        key, bundle = self.folder / 'key', self.folder / 'bundle'
+        for words in (['keygen', '-o', key],
+                      ['pack', QUICKSTART / 'old.tflite', QUICKSTART / 'new.tflite', '-o', bundle,
+                       '--key', key]):
+            subprocess.run([PROGRAM, *words], check=True, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL)
+        said = subprocess.run([PROGRAM, 'inspect', bundle, '--json'], check=True,
+                              stdout=subprocess.PIPE).stdout
+        found = {link['name']: link for link in json.loads(said)['contract']['links']}
+        units = radio.load()
+        links = {unit.name: unit for unit in units if unit.kind == 'link'}
+        self.assertEqual(found.keys(), links.keys())
+        for name, link in links.items():
+            here = radio.update(units, link, bundle.stat().st_size,
+                                (QUICKSTART / 'new.tflite').stat().st_size, True)
+            for ours, theirs in ((here.air * 1000, 'air_ms'), (here.seconds * 1000, 'time_ms'),
+                                 (here.millijoules, 'energy_mj')):
+                self.assertAlmostEqual(ours, found[name][theirs], delta=0.51)
+
     def test_saving_is_computed_from_results(self):
         table = support.table(self.folder / 'r.tsv', [
             support.row('p', 'tensorpatch', 'tensorpatch', 222, new_bytes=9999),
@@ -368,7 +390,12 @@ class Gate(Folder):
         self.assertEqual(gate.compare({'a\tlinux': 1000}, {'a\tlinux': 1009})[0],
                          ['a linux: grew from 1000 to 1009 bytes'])
         self.assertEqual(gate.compare({'a\tlinux': 1}, {'b\tlinux': 1})[0],
-                         ['b linux: not in the table', 'a linux: only in the table'])
+                         ['b linux: not in the table'])
+
+    def test_other_rows_stay(self):
+        table = self.file('t.tsv', b'# head\na\tlinux\t5\nb\tlinux\t7\n')
+        gate.write_rows({'b\tlinux': 6, 'aa\tlinux': 1}, table)
+        self.assertEqual(table.read_text(), '# head\na\tlinux\t5\naa\tlinux\t1\nb\tlinux\t6\n')
 
 
 if __name__ == '__main__':

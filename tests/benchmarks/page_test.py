@@ -26,6 +26,10 @@ found.losses = all("#ratio .mark.other").length;
 found.kinds = all("#kinds .mark").length;
 found.times = all("#time .mark").length;
 found.points = all("#memory .mark").length;
+const boxes = all("#time .label").map((label) => label.getBoundingClientRect());
+found.labels = boxes.length;
+found.covered = boxes.filter((a, i) => boxes.some((b, k) => k < i && a.left < b.right &&
+  b.left < a.right && a.top < b.bottom && b.top < a.bottom)).length;
 found.cards = all("#cards > div").length;
 found.damage = all("#damage td.silent").map((cell) => cell.textContent);
 found.names = all("#rows tr").map((row) => row.firstChild.textContent);
@@ -112,6 +116,9 @@ class Page(unittest.TestCase):
                     kind=('pruned', 'merged LoRA <b>')[i % 2], diff_cpu=random.random() + 0.1,
                     apply_cpu=random.random() + 0.01, diff_peak_kib=random.randrange(900, 90000),
                     flips='0/1/0/3' if peer == 'bsdiff' else '0/4/0/0'))
+        # Dots on one spot, whose names must not lie on each other.
+        rows += [support.row('pair-0', f'crowded-{i}', 'delta', 9000, new_bytes=1000,
+                             diff_cpu=0.5, apply_cpu=0.5) for i in range(6)]
         results = support.table(self.folder / 'r.tsv', rows, ['machine: a <i>test</i>'])
         self.page = self.folder / 'page.html'
         self.page.write_text(report.page(*report.load([results]), f'A title {HOSTILE}'))
@@ -138,7 +145,8 @@ class Page(unittest.TestCase):
     def test_everything_is_drawn(self):
         found = self.probe('--window-size=1000,900')
         self.assertEqual((found['ratios'], found['losses']), (30, 10))
-        self.assertEqual((found['kinds'], found['times'], found['points']), (4, 4, 120))
+        self.assertEqual((found['kinds'], found['times'], found['points']), (4, 10, 120))
+        self.assertEqual((found['labels'], found['covered']), (10, 0))
         self.assertEqual((found['cards'], found['damage']), (4, ['90 SILENT, 30 refused']))
         self.assertFalse(found['dark'])
         self.assertTrue(found['wide'] and found['second'] and found['moved'])

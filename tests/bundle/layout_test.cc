@@ -47,6 +47,7 @@ TEST(Layout, StatementHeader) {
       {"zstd_window_log2", at::kZstdWindowLog2},
       {"column_log2", at::kColumnLog2},
       {"zero_2", at::kZero2},
+      {"reach", at::kReach},
       {"manifest_size", at::kManifestSize},
       {"manifest_digest", at::kManifestDigest},
       {"zero_16", at::kZero16},

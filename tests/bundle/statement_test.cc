@@ -155,10 +155,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Refusal{"major_version", 0, {1}}, Refusal{"kind_zero", 2, {0}, TENSORPATCH_E_VERSION},
         Refusal{"kind", 2, {2}, TENSORPATCH_E_VERSION}, Refusal{"component_count_less", 3, {1}},
-        Refusal{"component_count_more", 3, {3}},
-        Refusal{"flag_in_place", 4, {1}, TENSORPATCH_E_VERSION},
-        Refusal{"flag_undo", 4, {2}, TENSORPATCH_E_VERSION},
-        Refusal{"flag_encrypted", 4, {4}, TENSORPATCH_E_VERSION},
+        Refusal{"component_count_more", 3, {3}}, Refusal{"in_place_no_reach", 4, {1}},
+        Refusal{"reach_beside", 72, {1}}, Refusal{"flag_encrypted", 4, {4}, TENSORPATCH_E_VERSION},
         Refusal{"flag_unknown", 7, {0x80}, TENSORPATCH_E_VERSION},
         Refusal{"workspace_size", 40, {0, 0, 0, 0}},
         Refusal{"codec_unknown", 44, {0x17}, TENSORPATCH_E_CODEC},

@@ -29,6 +29,8 @@ json 'j["components"][0]["old_sha256"] == "'"$(sha256sum old.tflite | cut -c1-64
 json 'j["components"][0]["new_sha256"] == "'"$(sha256sum new.tflite | cut -c1-64)"'"'
 json 'j["contract"]["workspace"] > 0 and "operations" in j["contract"]["codecs"]'
 json 'j["contract"]["flash_written"] >= j["components"][0]["new_size"]'
+json 'len(j["contract"]["links"]) >= 5'
+json 'all(0 < l["air_ms"] < l["time_ms"] and l["energy_mj"] > 0 for l in j["contract"]["links"])'
 
 json 'j["components"][0]["operations"] == []'
 ok inspect u.tpb --json --old old.tflite --pubkey k.pub

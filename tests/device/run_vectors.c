@@ -26,7 +26,7 @@ enum {
   UNTOUCHED = 0xA5,
   OTHER_ROLE = 99,
   /* What lib/apply/README.md promises. */
-  MAX_STACK = 1280
+  MAX_STACK = 1536
 };
 
 typedef struct file {
@@ -120,7 +120,7 @@ static tensorpatch_status parse_status(const char* text) {
              STATUS(E_TRAILING),  STATUS(E_SIGNATURE), STATUS(E_UNTRUSTED),
              STATUS(E_DIGEST),    STATUS(E_SEQUENCE),  STATUS(E_SECURITY_VERSION),
              STATUS(E_WORKSPACE), STATUS(E_CAPACITY),  STATUS(E_DEVICE_CLASS),
-             STATUS(E_OLD),       STATUS(E_NEW)};
+             STATUS(E_OLD),       STATUS(E_NEW),       STATUS(E_UNDO)};
 #undef STATUS
   size_t i;
   for (i = 0; i < sizeof all / sizeof *all; ++i) {
@@ -312,6 +312,8 @@ static void set_option(device* made, char* option) {
   } else if (strcmp(key, "device-class") == 0) {
     parse_hex(value, made->device_class, sizeof made->device_class);
     made->options.device_class = made->device_class;
+  } else if (strcmp(key, "accept") == 0 && strcmp(value, "undo") == 0) {
+    made->options.accept = TENSORPATCH_ACCEPT_UNDO;
   } else if (strcmp(key, "ring") == 0) {
     set_ring(made, value);
   } else if (strcmp(key, "codecs") == 0 && strcmp(value, "none") == 0) {

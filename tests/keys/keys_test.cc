@@ -355,9 +355,9 @@ TEST(PublicKey, OtherKindsAreRefusedByName) {
     std::string named;
   } kCases[] = {
       {pem("PUBLIC KEY",
-           "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEYTrLABN/CK/F0jKsxdsEWBzfFs6k\n"
-           "3g1pw0vQn9CjNYNmgV2IuQ34jTXVUpuM8ONa+YSAdXNZwNfrcNYymhEvwg=="),
-       "a P-256 public key"},
+           "MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEdd0pU20U1Tt/4xF/pi1Fb7OK0F476E6C\n"
+           "StBny4mM3I96TFlttQ1V4q+7S0e6M1e/F53lcXkW6BPr5mJ7c8LqW2sdVTPGJwuR"),
+       "a P-384 public key"},
       {pem("PUBLIC KEY", "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A"), "an RSA public key"},
       {pem("PUBLIC KEY", "MCowBQYDK2VuAyEAZVR8nA9Q0scb6OSwT5GRQ6+bN/uqO01zt2U10xwxM2s="),
        "an X25519 public key"},
@@ -380,6 +380,43 @@ TEST(PublicKey, OtherKindsAreRefusedByName) {
   }
 }
 
+constexpr const char* kP256 =
+    "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEYTrLABN/CK/F0jKsxdsEWBzfFs6k\n"
+    "3g1pw0vQn9CjNYNmgV2IuQ34jTXVUpuM8ONa+YSAdXNZwNfrcNYymhEvwg==";
+
+TEST(PublicKey, AP256KeyIsReadAndWritten) {
+  const auto key = parse_public_key(pem("PUBLIC KEY", kP256));
+  ASSERT_TRUE(key.has_value()) << key.error().message;
+  EXPECT_EQ(key->algorithm, TENSORPATCH_ECDSA_P256_SHA256);
+  EXPECT_EQ(key->bytes.size(), 65u);
+  EXPECT_EQ(format_public_key(*key, PublicKeyFormat::kPem).value(), pem("PUBLIC KEY", kP256));
+  const std::string hex = format_public_key(*key, PublicKeyFormat::kHex).value();
+  EXPECT_EQ(hex.size(), 131u);
+  std::vector<uint8_t> ssh = {0, 0, 0, 19};
+  for (const char c : std::string("ecdsa-sha2-nistp256")) ssh.push_back(static_cast<uint8_t>(c));
+  ssh.insert(ssh.end(), {0, 0, 0, 8, 'n', 'i', 's', 't', 'p', '2', '5', '6', 0, 0, 0, 65});
+  ssh.insert(ssh.end(), key->bytes.begin(), key->bytes.end());
+  for (const std::string& text : {hex, "ecdsa-sha2-nistp256 " + test::base64(ssh) + " me"}) {
+    const auto again = parse_public_key(text);
+    ASSERT_TRUE(again.has_value()) << text << again.error().message;
+    EXPECT_EQ(again->bytes, key->bytes);
+    EXPECT_EQ(again->id, key->id);
+  }
+  for (const PublicKeyFormat format : {PublicKeyFormat::kMinisign, PublicKeyFormat::kSignify}) {
+    EXPECT_EQ(format_public_key(*key, format).error().code, TENSORPATCH_E_KEY);
+  }
+  const std::string entry = format_public_key(*key, PublicKeyFormat::kC).value();
+  EXPECT_NE(entry.find("TENSORPATCH_ECDSA_P256_SHA256"), std::string::npos);
+  EXPECT_NE(entry.find(".public_key_size = 65"), std::string::npos);
+
+  std::string off_the_curve = hex;
+  off_the_curve[129] = off_the_curve[129] == '0' ? '1' : '0';
+  const auto refused = parse_public_key(off_the_curve);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_NE(refused.error().message.find("not a valid P-256 key"), std::string::npos);
+  EXPECT_FALSE(parse_public_key("02" + hex.substr(2)).has_value()) << "no compressed points";
+}
+
 TEST(PublicKey, GarbageIsRefused) {
   for (const std::string& text : kGarbage) {
     const auto key = parse_public_key(text);
@@ -389,7 +426,7 @@ TEST(PublicKey, GarbageIsRefused) {
 }
 
 TEST(PublicKey, TextAfterTheSecondLineIsRefused) {
-  const std::string text = format_public_key(rfc_key(), PublicKeyFormat::kMinisign);
+  const std::string text = format_public_key(rfc_key(), PublicKeyFormat::kMinisign).value();
   EXPECT_TRUE(parse_public_key(text + "\n\n").has_value());
   EXPECT_FALSE(parse_public_key(text + "more").has_value());
   EXPECT_FALSE(parse_public_key(text + text).has_value());
@@ -415,7 +452,7 @@ TEST(PublicKey, EveryTruncationIsRefused) {
   const PublicKey key = rfc_key();
   for (const PublicKeyFormat format : {PublicKeyFormat::kPem, PublicKeyFormat::kMinisign,
                                        PublicKeyFormat::kSignify, PublicKeyFormat::kHex}) {
-    const std::string text = format_public_key(key, format);
+    const std::string text = format_public_key(key, format).value();
     for (size_t size = 0; size + 1 < text.size(); ++size) {
       const auto parsed = parse_public_key(text.substr(0, size));
       ASSERT_FALSE(parsed.has_value()) << text.substr(0, size);
@@ -429,19 +466,20 @@ TEST(PublicKey, EveryTruncationIsRefused) {
 
 TEST(PublicKey, FormattedTexts) {
   const PublicKey key = rfc_key();
-  EXPECT_EQ(format_public_key(key, PublicKeyFormat::kPem), test::kPublicPem);
-  EXPECT_EQ(format_public_key(key, PublicKeyFormat::kHex), std::string(test::kPublicHex) + "\n");
+  EXPECT_EQ(format_public_key(key, PublicKeyFormat::kPem).value(), test::kPublicPem);
+  EXPECT_EQ(format_public_key(key, PublicKeyFormat::kHex).value(),
+            std::string(test::kPublicHex) + "\n");
   std::vector<uint8_t> payload = {'E', 'd'};
   append(payload, std::span(key.id).first(8));
   append(payload, key.bytes);
   EXPECT_EQ(
-      format_public_key(key, PublicKeyFormat::kMinisign),
+      format_public_key(key, PublicKeyFormat::kMinisign).value(),
       "untrusted comment: minisign public key 60BB29DA8FFDE306\n" + test::base64(payload) + "\n");
-  EXPECT_EQ(format_public_key(key, PublicKeyFormat::kSignify),
+  EXPECT_EQ(format_public_key(key, PublicKeyFormat::kSignify).value(),
             "untrusted comment: tensorpatch public key\n" + test::base64(payload) + "\n");
   for (const PublicKeyFormat format : {PublicKeyFormat::kPem, PublicKeyFormat::kMinisign,
                                        PublicKeyFormat::kSignify, PublicKeyFormat::kHex}) {
-    const auto again = parse_public_key(format_public_key(key, format));
+    const auto again = parse_public_key(format_public_key(key, format).value());
     ASSERT_TRUE(again.has_value());
     EXPECT_EQ(again->id, key.id);
   }
@@ -450,7 +488,8 @@ TEST(PublicKey, FormattedTexts) {
 // rfc8032_key.inc is the expected text, and is compiled as C99 (c_key.c) and as C++20 (above).
 TEST(PublicKey, FormattedAsC) {
   const PublicKey key = rfc_key();
-  EXPECT_EQ(format_public_key(key, PublicKeyFormat::kC), test::read_file(TENSORPATCH_C_KEY_FILE));
+  EXPECT_EQ(format_public_key(key, PublicKeyFormat::kC).value(),
+            test::read_file(TENSORPATCH_C_KEY_FILE));
   for (const tensorpatch_key* compiled : {&tensorpatch_test_c_keys[0], &kKeysOfCxx[0]}) {
     EXPECT_EQ(compiled->algorithm, TENSORPATCH_ED25519);
     EXPECT_EQ(compiled->role, TENSORPATCH_ROLE_RELEASE);

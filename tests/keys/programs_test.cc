@@ -64,7 +64,7 @@ TEST_F(Programs, OpensslKeySignsForOpenssl) {
   run("openssl genpkey -algorithm ed25519 -out key.pem\n"
       "openssl pkey -in key.pem -pubout -out key.pub");
   const PrivateKey key = read_private("key.pem");
-  EXPECT_EQ(format_public_key(key.public_key(), PublicKeyFormat::kPem),
+  EXPECT_EQ(format_public_key(key.public_key(), PublicKeyFormat::kPem).value(),
             read_file(folder_ / "key.pub"));
   EXPECT_EQ(key.to_pem(), read_file(folder_ / "key.pem"));
   EXPECT_EQ(read_public("key.pub").bytes, key.public_key().bytes);
@@ -92,7 +92,8 @@ TEST_F(Programs, OpensslSignatureVerifies) {
 TEST_F(Programs, OpensslReadsOurKeysAndTheKeyIdIsTheDigestOfItsDer) {
   const PrivateKey key = PrivateKey::generate().value();
   write_file(folder_ / "key.pem", key.to_pem());
-  write_file(folder_ / "ours.pub", format_public_key(key.public_key(), PublicKeyFormat::kPem));
+  write_file(folder_ / "ours.pub",
+             format_public_key(key.public_key(), PublicKeyFormat::kPem).value());
   run("openssl pkey -in key.pem -check -pubout -out theirs.pub\n"
       "tail -n 3 theirs.pub | cmp - ours.pub\n"
       "openssl pkey -pubin -in ours.pub -pubout -outform DER | sha256sum | cut -c 1-64 >id");
@@ -104,7 +105,6 @@ TEST_F(Programs, KeysOfOtherKindsMadeByOpensslAreRefusedByName) {
       "openssl pkey -in rsa -pubout -out rsa.pub\n"
       "openssl pkey -in rsa -traditional -out rsa1\n"
       "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out p256\n"
-      "openssl pkey -in p256 -pubout -out p256.pub\n"
       "openssl ecparam -genkey -name secp384r1 -out p384\n"
       "openssl genpkey -algorithm ed448 -out ed448\n"
       "openssl pkey -in ed448 -pubout -out ed448.pub\n"
@@ -130,9 +130,7 @@ TEST_F(Programs, KeysOfOtherKindsMadeByOpensslAreRefusedByName) {
   const struct {
     const char* file;
     const char* named;
-  } kPublic[] = {{"rsa.pub", "an RSA public key"},
-                 {"p256.pub", "a P-256 public key"},
-                 {"ed448.pub", "an Ed448 public key"}};
+  } kPublic[] = {{"rsa.pub", "an RSA public key"}, {"ed448.pub", "an Ed448 public key"}};
   for (const auto& a_case : kPublic) {
     const auto key = parse_public_key(read_file(folder_ / a_case.file));
     ASSERT_FALSE(key.has_value()) << a_case.file;
@@ -140,11 +138,45 @@ TEST_F(Programs, KeysOfOtherKindsMadeByOpensslAreRefusedByName) {
   }
 }
 
+// What openssl signs is DER, the curve's numbers without a fixed size: many keys and messages.
+TEST_F(Programs, OpensslSignsWithP256) {
+  run("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out p256\n"
+      "openssl pkey -in p256 -pubout -out p256.pub\n"
+      "openssl pkey -pubin -in p256.pub -outform DER | sha256sum | cut -c 1-64 >id");
+  const PublicKey key = read_public("p256.pub");
+  EXPECT_EQ(format_public_key(key, PublicKeyFormat::kPem).value(), read_file(folder_ / "p256.pub"));
+  EXPECT_EQ(read_file(folder_ / "id"), to_hex(key.id) + "\n");
+  const std::string command =
+      "openssl pkeyutl -sign -inkey " + (folder_ / "p256").string() + " -rawin -in /dev/stdin";
+  for (int i = 0; i < 8; ++i) {
+    const std::string message = kMessage + std::to_string(i);
+    auto signature = sign_with_command(command, key, as_bytes(message));
+    ASSERT_TRUE(signature.has_value()) << signature.error().message;
+    EXPECT_EQ(signature->algorithm, TENSORPATCH_ECDSA_P256_SHA256);
+    ASSERT_EQ(signature->bytes.size(), 64u);
+    EXPECT_FALSE(verify(key, as_bytes(kMessage), *signature));
+    signature->bytes[static_cast<size_t>(i) * 8] ^= 1;
+    EXPECT_FALSE(verify(key, as_bytes(message), *signature));
+    signature->bytes.assign(64, 0);
+    EXPECT_FALSE(verify(key, as_bytes(message), *signature));
+  }
+  // The wrong key, and something that is no signature.
+  run("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out other\n"
+      "openssl pkey -in other -pubout -out other.pub");
+  const auto wrong = sign_with_command(command, read_public("other.pub"), as_bytes(kMessage));
+  ASSERT_FALSE(wrong.has_value());
+  EXPECT_EQ(wrong.error().code, TENSORPATCH_E_SIGNER);
+  const auto text = sign_with_command("printf hello", key, as_bytes(kMessage));
+  ASSERT_FALSE(text.has_value());
+  EXPECT_NE(text.error().message.find("DER or has 64"), std::string::npos) << text.error().message;
+}
+
 TEST_F(Programs, SignifyKeySignsForSignify) {
   run("signify-openbsd -G -n -p key.pub -s key.sec");
   const PrivateKey key = read_private("key.sec");
   EXPECT_EQ(read_public("key.pub").bytes, key.public_key().bytes);
-  write_file(folder_ / "ours.pub", format_public_key(key.public_key(), PublicKeyFormat::kSignify));
+  write_file(folder_ / "ours.pub",
+             format_public_key(key.public_key(), PublicKeyFormat::kSignify).value());
 
   const std::string check = "signify-openbsd -V -p ours.pub -m message -x message.sig";
   Signature signature = key.sign(as_bytes(kMessage));
@@ -173,7 +205,8 @@ TEST_F(Programs, MinisignKeyWithoutPasswordSignsForMinisign) {
   run("minisign -G -W -p key.pub -s key.sec");
   const PrivateKey key = read_private("key.sec");
   EXPECT_EQ(read_public("key.pub").bytes, key.public_key().bytes);
-  write_file(folder_ / "ours.pub", format_public_key(key.public_key(), PublicKeyFormat::kMinisign));
+  write_file(folder_ / "ours.pub",
+             format_public_key(key.public_key(), PublicKeyFormat::kMinisign).value());
 
   // A minisign file: the signature, then a second one over the first and the trusted comment.
   const Signature signature = key.sign(as_bytes(kMessage));

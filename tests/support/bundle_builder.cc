@@ -67,6 +67,7 @@ void write_header(const BundleSpec& spec, Bytes& statement) {
   wire::write_u32(fields + header::kSecurityVersion, spec.security_version);
   wire::write_u64(fields + header::kSequence, spec.sequence);
   put(statement, header::kDeviceClass, spec.device_class);
+  wire::write_u32(fields + header::kRequiredFlags, spec.required_flags);
   wire::write_u32(fields + header::kWorkspaceSize, workspace_size(spec.limits));
   wire::write_u32(fields + header::kRequiredCodecs, spec.required_codecs);
   wire::write_u32(fields + header::kBlockSize, spec.limits.block_size);
@@ -80,6 +81,7 @@ void write_header(const BundleSpec& spec, Bytes& statement) {
   fields[header::kMatchLog2] = spec.limits.match_log2;
   fields[header::kZstdWindowLog2] = spec.limits.zstd_window_log2;
   fields[header::kColumnLog2] = spec.limits.column_log2;
+  wire::write_u32(fields + header::kReach, spec.limits.reach);
   wire::write_u32(fields + header::kManifestSize, static_cast<uint32_t>(spec.manifest.size()));
   put(statement, header::kManifestDigest, sha256(spec.manifest));
 }

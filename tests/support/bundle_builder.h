@@ -74,6 +74,7 @@ struct BundleSpec {
   uint64_t sequence = 7;
   std::array<uint8_t, 16> device_class{};
   uint32_t required_codecs = 1;
+  uint32_t required_flags = 0;
   Bytes manifest = {'m', 'a', 'n', 'i', 'f', 'e', 's', 't'};
   std::vector<ComponentSpec> components;
   std::vector<uint8_t> signers = {1};  // numbers of test keys

@@ -147,6 +147,8 @@ TestApplier::TestApplier(MemoryDevice& device, const ApplySetup& setup)
   for (size_t i = 0; i < TENSORPATCH_MAX_COMPONENTS; ++i) {
     options_.capacity[i] = setup_.capacity.value_or(device.places[i].size());
   }
+  options_.accept = setup_.accept;
+  options_.region = setup_.region;
   options_.work_limit = setup_.work_limit;
   const tensorpatch_ports ports = device.ports();
   init_status_ = tensorpatch_apply_init(&applier_, workspace_.data(), setup_.workspace_size, &ports,
@@ -157,7 +159,11 @@ tensorpatch_status TestApplier::apply(const Bytes& bundle, size_t bite) {
   if (init_status_ != TENSORPATCH_OK) return init_status_;
   while (true) {
     const uint64_t offset = tensorpatch_apply_next_offset(&applier_);
-    if (offset >= bundle.size()) break;
+    if (offset >= bundle.size()) {  // in place finish goes back to the blocks once
+      const tensorpatch_status status = tensorpatch_apply_finish(&applier_);
+      if (status != TENSORPATCH_MORE) return status;
+      continue;
+    }
     size_t size = bundle.size() - static_cast<size_t>(offset);
     if (bite != 0) size = std::min(size, bite);
     // A copy, so that a sanitizer sees reads behind the bite.
@@ -171,9 +177,6 @@ tensorpatch_status TestApplier::apply(const Bytes& bundle, size_t bite) {
     // DONE with bytes left over would be a mistake: those bytes are pushed again.
     if (status >= TENSORPATCH_E_ARGUMENT || status == TENSORPATCH_ALREADY_NEW) return status;
   }
-  tensorpatch_status status = TENSORPATCH_MORE;
-  while (status == TENSORPATCH_MORE) status = tensorpatch_apply_finish(&applier_);
-  return status;
 }
 
 tensorpatch_status TestApplier::resume(const Bytes& bundle, const Record& record, size_t bite) {

@@ -71,6 +71,8 @@ struct ApplySetup {
   std::optional<std::array<uint8_t, 16>> device_class;
   uint64_t sequence_floor = 0;
   uint32_t security_version_floor = 0;
+  uint32_t accept = 0;
+  const tensorpatch_region* region = nullptr;
   std::optional<uint64_t> capacity;  // of every place; default: the place's size
   size_t work_limit = 0;
   size_t workspace_size = 16384;

@@ -44,6 +44,7 @@ class Player {
   bool begin() {
     PatchJob job{};
     job.ports = &ports_;
+    job.read_old = read_old;
     job.codecs = codecs_.data();
     job.codec_count = codecs_.size();
     job.limits = job_.limits;

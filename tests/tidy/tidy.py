@@ -23,14 +23,15 @@ ROOMS = {
     'lib/keys': ['ports', 'base', 'apply'],
     'lib/bundle': ['keys', 'ports', 'base', 'apply'],
     'lib/release': ['keys', 'ports', 'base', 'apply'],
-    'lib/toolkit': ['bundle', 'release', 'delta', 'model', 'keys', 'ports', 'slots', 'base',
+    'lib/snap': ['delta', 'model', 'base', 'apply'],
+    'lib/toolkit': ['bundle', 'release', 'snap', 'delta', 'model', 'keys', 'ports', 'slots', 'base',
                     'apply'],
     'lib/agent': ['bundle', 'release', 'keys', 'ports', 'slots', 'base', 'apply'],
     'tools/tensorpatch': ['toolkit', 'base', 'apply'],
     'tools/tensorpatch-agent': ['agent', 'toolkit', 'base', 'apply'],
 }
 PUBLIC_HEADERS = {'tensorpatch/apply.h': 'apply', 'tensorpatch/result.h': 'base',
-                  'tensorpatch/toolkit.h': 'toolkit'}
+                  'tensorpatch/toolkit.h': 'toolkit', 'tensorpatch/slots.h': 'slots'}
 # Where a header of another library may be included: a prefix of the header -> rooms.
 LIBRARY_HEADERS = {
     'sodium': ['lib/ports', 'lib/keys'],
@@ -40,6 +41,7 @@ LIBRARY_HEADERS = {
     'bzlib.h': ['lib/delta'],
     'zstd': ['lib/ports', 'lib/delta'],
 }
+DEVICE_ROOMS = ('lib/apply', 'lib/slots')
 # All that the device library includes: what a freestanding compiler has, and memcpy.
 DEVICE_HEADERS = {'stddef.h', 'stdint.h', 'string.h', 'limits.h',
                   'cstddef', 'cstdint', 'cstring', 'climits', 'limits', 'type_traits'}
@@ -87,7 +89,7 @@ def layers(tree):
             for prefix, rooms in LIBRARY_HEADERS.items():
                 if other is None and header.startswith(prefix) and room not in rooms:
                     yield path, number, f'{header} may be included only in {", ".join(rooms)}'
-            if room == 'lib/apply' and other is None and header not in DEVICE_HEADERS:
+            if room in DEVICE_ROOMS and other is None and header not in DEVICE_HEADERS:
                 yield path, number, f'the device library may not include {header}'
 
 
@@ -105,6 +107,7 @@ def public_headers(tree):
 # --- banned words ---------------------------------------------------------------------------------
 
 # (pattern, what is wrong, rooms as a prefix of the path, paths that may)
+DEVICE = 'lib/(apply|slots)/'
 BANNED = [
     (r'\b(strcpy|strcat|sprintf|vsprintf|gets|strtok|strncpy|alloca)\s*\(', 'has no bound', '', ''),
     (r'\b(atoi|atol|atoll|atof|sscanf)\s*\(', 'hides errors: use std::from_chars', '', ''),
@@ -116,15 +119,15 @@ BANNED = [
     (r'\bstd::(cout|cerr|clog)\b|\b(std::)?(printf|fprintf|vfprintf|puts|fputs|putchar)\s*\(',
      'only terminal.cc prints', '(lib|tools)/', r'tools/[a-z-]+/terminal\.(h|cc)$'),
     # The device library.
-    (r'\b(float|double)\b', 'floating point in the device library', 'lib/apply/', ''),
+    (r'\b(float|double)\b', 'floating point in the device library', DEVICE, ''),
     (r'\bnew\b(?!\s*[;,)=.])|(?<!=)(?<!= )\bdelete\b', 'heap in the device library',
-     'lib/apply/', ''),
-    (r'\b(malloc|calloc|realloc|free)\s*\(', 'heap in the device library', 'lib/apply/', ''),
+     DEVICE, ''),
+    (r'\b(malloc|calloc|realloc|free)\s*\(', 'heap in the device library', DEVICE, ''),
     (r'\bvirtual\b|\bdynamic_cast\b|\btypeid\b|\btry\b|\bcatch\b',
-     'run-time support in the device library', 'lib/apply/', ''),
-    (r'\bthread_local\b|\bmutable\b|\bgoto\b', 'not in the device library', 'lib/apply/', ''),
+     'run-time support in the device library', DEVICE, ''),
+    (r'\bthread_local\b|\bmutable\b|\bgoto\b', 'not in the device library', DEVICE, ''),
     (r'^\s*#\s*(if|elif|ifdef|ifndef)\b(?! (TENSORPATCH_\w+_H|__cplusplus)\b)',
-     'configuration by macros in the device library', 'lib/apply/', ''),
+     'configuration by macros in the device library', DEVICE, ''),
 ]
 
 

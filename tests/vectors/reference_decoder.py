@@ -56,6 +56,7 @@ class Limits:
         self.erase_size, self.write_size = u(header, 56, 4), u(header, 60, 4)
         (self.history, self.value_slots, self.value_level, self.byte_cells, self.match_table,
          self.zstd_window, self.columns) = header[64:71]
+        self.reach = u(header, 72, 4)
         power = lambda v: v != 0 and v & (v - 1) == 0
         require(256 <= self.block_size <= 1 << 20 and self.block_size % 64 == 0, 'block size')
         require(power(self.erase_size) and self.erase_size <= 1 << 20, 'erase size')
@@ -76,7 +77,7 @@ class Limits:
         size = 1088 + 128 + self.block_size + (1 << self.history)
         size += clamp((1 << self.history) // 4, 256, 65536) + 1712
         if self.byte_cells:
-            size += (472 if self.byte_cells < 10 else 2856) + (4 << self.byte_cells)
+            size += (488 if self.byte_cells < 10 else 3480) + (4 << self.byte_cells)
         if self.match_table:
             size += 4 << self.match_table
         if self.columns:
@@ -126,7 +127,9 @@ def parse_statement(statement, version):
     count = len(statement) // 128 - 1
     require(statement[0:2] == version, 'another version than the prefix has')
     require(statement[2] == 1, 'kind')
-    require(u(statement, 4, 4) == 0, 'required flags')
+    flags, reach = u(statement, 4, 4), u(statement, 72, 4)
+    require(flags & ~3 == 0, 'required flags')
+    require((flags & 1 != 0) == (reach != 0) and (reach == 0 or count == 1), 'in place')
     require(statement[3] == count, 'component count')
     codecs = u(statement, 44, 4)
     require(codecs & 1, 'codec 0 is missing')
@@ -134,7 +137,7 @@ def parse_statement(statement, version):
         raise NoCodec(hex(codecs))
     limits = Limits(statement)
     require(1 <= u(statement, 76, 4) <= 65536, 'manifest size')
-    require(not any(statement[71:76]) and not any(statement[112:128]), 'zero fields')
+    require(statement[71] == 0 and not any(statement[112:128]), 'zero fields')
     require(u(statement, 40, 4) == limits.workspace_size(), 'workspace size')
     components = [Component(statement[at:at + COMPONENT_SIZE], i)
                   for i, at in enumerate(range(HEADER_SIZE, len(statement), COMPONENT_SIZE))]
@@ -919,8 +922,8 @@ class BytesState:
         self.shift_new = self.shift_old = 0
         self.learnt = 0
 
-    def begin(self, op, old):
-        self.op, self.old = op, old
+    def begin(self, op, old, floor):
+        self.op, self.old, self.floor = op, old, floor
         self.pointer, self.run, self.search = op.offset, 0, 0
         self.guessed = self.matched = self.follow = self.missed = 0
         if op.learn_size != 0:
@@ -934,8 +937,8 @@ class BytesState:
         self.learning = False
 
     def old_at(self, offset):
-        """A byte of old, None outside."""
-        return self.old[offset] if 0 <= offset < len(self.old) else None
+        """A byte of old, None outside and before the floor."""
+        return self.old[offset] if self.floor <= offset < len(self.old) else None
 
     def cell(self, h, node):
         spread = h + node * 0x3D4D51CB & MASK32
@@ -1161,6 +1164,8 @@ class PatchDecoder:
 
     def restart(self):
         self.position = 0
+        reach = self.limits.reach
+        self.floor = max(0, len(self.new) - reach) if reach != 0 else 0
         self.headers = Headers(self.component, len(self.olds), len(self.new))
         self.slots, self.bytes_state = {}, None
 
@@ -1216,6 +1221,7 @@ class PatchDecoder:
             old = self.olds[op.component]
             needed = 0 if op.kind == BYTES else op.size
             require(op.offset + needed <= len(old), 'old place')
+            require(op.kind == BYTES or op.offset >= self.floor, 'old beyond the reach')
         if op.kind == COPY:
             self.put(old[op.offset:op.offset + op.size])
         elif op.kind == VALUES:
@@ -1227,6 +1233,7 @@ class PatchDecoder:
                 old = self.olds[self.component]
             require(op.learn_size <= 1 << 30
                     and op.learn_offset + op.learn_size <= len(old), 'what is learnt')
+            require(op.learn_size == 0 or op.learn_offset >= self.floor, 'learns beyond the reach')
             self.bytes(coder, op, old)
 
     def slot(self, coder, op, index):
@@ -1322,7 +1329,7 @@ class PatchDecoder:
             self.bytes_state = BytesState(self)
         state = self.bytes_state
         state.coder = coder
-        state.begin(op, old)
+        state.begin(op, old, self.floor)
         for _ in range(op.size):
             self.put(bytes([state.byte()]))
         if op.reads_old():

@@ -284,6 +284,8 @@ void add_encoded(Maker& make) {
   const PatchLimits paged = {256, 64, 32, 8, 8, 1, 0, 8, 0, 0, 0};
   make.add("good-restarts", encoded_spec({moved_values(ElementType::kInt16, 150)}, paged),
            {"DONE"});
+  const PatchLimits flash = {256, 256, 256, 4, 8, 1, 0, 8, 0, 0, 0};
+  make.add("good-pages", encoded_spec({moved_values(ElementType::kInt16, 480)}, flash), {"DONE"});
   make.add(
       "good-encoded-components",
       encoded_spec({moved_values(ElementType::kInt8, 80), {text(90), text(120)}, {{}, {}}}, small),
@@ -359,8 +361,9 @@ void add_statement_header(Maker& make) {
   };
   byte("version-mismatch", "E_FORMAT", header::kMinor, 99);
   byte("kind", "E_VERSION", header::kKind, 2);
-  word("flag-in-place", "E_VERSION", header::kRequiredFlags, format::kFlagInPlace);
-  word("flag-undo", "E_VERSION", header::kRequiredFlags, format::kFlagUndo);
+  word("in-place-no-reach", "E_FORMAT", header::kRequiredFlags, format::kFlagInPlace);
+  word("reach-beside", "E_FORMAT", header::kReach, 1);
+  word("undo", "E_UNDO", header::kRequiredFlags, format::kFlagUndo);
   word("flag-encrypted", "E_VERSION", header::kRequiredFlags, format::kFlagEncrypted);
   word("flag-unknown", "E_VERSION", header::kRequiredFlags, 1u << 31);
   byte("component-count", "E_FORMAT", header::kComponentCount, 2);
@@ -385,6 +388,32 @@ void add_statement_header(Maker& make) {
   word("manifest-size", "E_FORMAT", header::kManifestSize, format::kMaxManifestSize + 1);
   word("workspace-size", "E_FORMAT", header::kWorkspaceSize, 5000);
   byte("header-zero", "E_FORMAT", header::kZero16 + 15, 1);
+}
+
+// Bundles whose flags are known: in place, undo. Applied beside old here, like any other.
+void add_flags(Maker& make) {
+  BundleSpec spec = tiny_spec();
+  spec.required_flags = format::kFlagUndo;
+  make.add("good-undo", spec, {"DONE", "accept=undo"});
+  make.add("undo-security-version", spec,
+           {"E_SECURITY_VERSION", "accept=undo security-version-floor=4"});
+  spec.required_flags = format::kFlagInPlace;
+  spec.limits.reach = 24;
+  make.add("good-in-place", spec, {"DONE"});
+  spec = two_component_spec();
+  spec.required_flags = format::kFlagInPlace;
+  spec.limits.reach = 1000;
+  make.add("in-place-components", spec, {"E_FORMAT"});
+
+  // Half of what moved is further behind than the reach.
+  PatchLimits limits = {256, 64, 32, 8, 8, 1, 0, 8, 6, 0, 0};
+  limits.reach = 48;
+  const Bytes old_file = noise(300, 3) + text(200);
+  const Bytes moved = noise(40, 4) + Bytes(old_file.begin(), old_file.begin() + 100) +
+                      noise(20, 5) + Bytes(old_file.begin() + 100, old_file.end());
+  spec = encoded_spec({{old_file, moved}}, limits);
+  spec.required_flags = format::kFlagInPlace;
+  make.add("good-in-place-moved", spec, {"DONE"});
 }
 
 void add_statement_components(Maker& make) {
@@ -695,6 +724,50 @@ Bytes zstd_frame(const Bytes& content, const Frame& frame) {
   return made + content;
 }
 
+// In place: new and old of 200 bytes, a restart point at 100 from which old is read from 80 on.
+struct ReachStream {
+  Operation second;       // makes the bytes from 100 on
+  size_t old_offset = 0;  // what they are like
+};
+BundleSpec reach_spec(const ReachStream& stream) {
+  BundleSpec spec;
+  spec.required_flags = format::kFlagInPlace;
+  spec.limits = {256, 128, 1, 1, 8, 1, 0, 8, 6, 0, 0};
+  spec.limits.reach = 20;
+  spec.required_codecs |= 1u << format::kCodecValues | 1u << format::kCodecBytes;
+  ComponentSpec made;
+  made.old_file = noise(200, 11);
+  const auto from = made.old_file.begin() + static_cast<std::ptrdiff_t>(stream.old_offset);
+  const Bytes like(from, from + stream.second.size);
+  made.new_file = Bytes(made.old_file.begin(), made.old_file.begin() + 100) + like;
+  const model::Model no_model;
+  const std::vector<delta::ComponentInput> inputs = {
+      {made.old_file, made.new_file, &no_model, &no_model}};
+  delta::ChunkEncoder first(inputs, 0, spec.limits, 0), second(inputs, 0, spec.limits, 100);
+  first.encode(copy_of(0, 100), 0, nullptr);
+  second.encode(stream.second, 100, nullptr);
+  made.patch = chunk_of(kRestart, 100, first.finish()) +
+               chunk_of(kRestart, stream.second.size, second.finish());
+  spec.components.push_back(made);
+  return spec;
+}
+
+void add_reach(Maker& make) {
+  make.add("good-reach-copy", reach_spec({copy_of(80, 60), 80}), {"DONE"});
+  make.add("stream-reach-copy", reach_spec({copy_of(79, 60), 79}), {"E_FORMAT"});
+  Operation odd = values_of(60);
+  odd.old.offset = 79;
+  make.add("stream-reach-values", reach_spec({odd, 79}), {"E_FORMAT"});
+  odd = copy_of(60, 60);
+  odd.kind = OperationKind::kBytes;
+  make.add("good-reach-bytes", reach_spec({odd, 60}), {"DONE"});
+  odd.learn_size = 40;
+  odd.learn_offset = 80;
+  make.add("good-reach-learn", reach_spec({odd, 60}), {"DONE"});
+  odd.learn_offset = 79;
+  make.add("stream-reach-learn", reach_spec({odd, 60}), {"E_FORMAT"});
+}
+
 void add_zstd(Maker& make) {
   StreamMaker streams(make);
   streams.spec().required_codecs |= 1u << format::kCodecZstd;
@@ -845,12 +918,14 @@ VectorSet make_vectors() {
   add_encoded(make);
   add_prefix(make);
   add_statement_header(make);
+  add_flags(make);
   add_statement_components(make);
   add_signatures(make);
   add_blocks(make);
   add_chunks(make);
   add_operations(make);
   add_special_operations(make);
+  add_reach(make);
   add_zstd(make);
   add_mixed(make);
   add_cases(make);

@@ -4,8 +4,8 @@
 // readers can use them; this program only says how they were made. index.tsv, one vector a line:
 //   name, bundle, old files, new files (each list with commas, "-": none), status, options
 // Options are KEY=VALUE with spaces between, or "-": threshold, sequence-floor,
-// security-version-floor, capacity (of every place), device-class (32 hex digits), ring (key
-// numbers with commas; "2!" is a key of another role), codecs (names with commas, or none).
+// security-version-floor, accept, capacity (of every place), device-class (32 hex digits), ring
+// (key numbers with commas; "2!" is a key of another role), codecs (names with commas, or none).
 // index-zstd.tsv: the same for devices that have the zstd codec, which all of its vectors name.
 // Defaults: ring=1, threshold=1, no floors, no class, capacity=1024, codecs=values,bytes. The
 // workspace has 32,768 bytes. keys.tsv: number, key id, Ed25519 public key in hex.

@@ -45,6 +45,7 @@ const std::map<std::string, tensorpatch_status>& statuses() {
       {"E_SEQUENCE", TENSORPATCH_E_SEQUENCE},
       {"E_SECURITY_VERSION", TENSORPATCH_E_SECURITY_VERSION},
       {"E_DEVICE_CLASS", TENSORPATCH_E_DEVICE_CLASS},
+      {"E_UNDO", TENSORPATCH_E_UNDO},
       {"E_OLD", TENSORPATCH_E_OLD},
       {"E_CAPACITY", TENSORPATCH_E_CAPACITY},
   };
@@ -103,6 +104,8 @@ VectorSetup parse_options(const std::string& options) {
       setup.apply.capacity = std::stoull(value);
     } else if (key == "device-class") {
       setup.apply.device_class = parse_class(value);
+    } else if (key == "accept" && value == "undo") {
+      setup.apply.accept = TENSORPATCH_ACCEPT_UNDO;
     } else if (key == "ring") {
       set_ring(setup, value);
     } else if (key == "codecs" && value == "none") {

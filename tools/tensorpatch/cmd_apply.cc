@@ -107,6 +107,8 @@ void add_apply(CLI::App& app, Action& action) {
   add_components(command, options->components, "The files of one component; repeatable");
   add_old_region_options(command, options->old_regions);
   add_device_options(command, options->device);
+  command->add_flag("--undo", options->device.accepts_undo,
+                    "Accept a bundle that leads back from an update");
   command
       ->add_option("--resume", options->resume,
                    "Keep what is needed to go on after an interruption in this file, and go on")

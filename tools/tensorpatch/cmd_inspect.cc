@@ -67,6 +67,24 @@ std::string component_text(const toolkit::ComponentFacts& component) {
   return text;
 }
 
+// Three digits and a unit: "4.50 s", "45.0 min".
+std::string scaled_text(double value, std::string_view unit) {
+  char digits[32];
+  const int places = value < 10 ? 2 : value < 100 ? 1 : 0;
+  std::snprintf(digits, sizeof digits, "%.*f ", places, value);
+  return digits + std::string(unit);
+}
+
+std::string duration_text(uint64_t ms) {
+  const auto seconds = static_cast<double>(ms) / 1000;
+  if (seconds < 120) return scaled_text(seconds, "s");
+  return seconds < 7200 ? scaled_text(seconds / 60, "min") : scaled_text(seconds / 3600, "h");
+}
+
+std::string energy_text(uint64_t mj) {
+  return mj < 1000 ? std::to_string(mj) + " mJ" : scaled_text(static_cast<double>(mj) / 1000, "J");
+}
+
 std::string contract_text(const toolkit::InspectReport& report) {
   const toolkit::ContractFacts& contract = report.contract;
   std::string codecs;
@@ -80,8 +98,16 @@ std::string contract_text(const toolkit::InspectReport& report) {
                      row("restart interval", bytes_text(report.restart_interval)) +
                      row("erase, write size", std::to_string(report.erase_size) + ", " +
                                                   std::to_string(report.write_size));
+  if (contract.in_place) text += row("in place", in_place_text(*contract.in_place));
   if (contract.time_ms) text += row("time", std::to_string(*contract.time_ms) + " ms");
   if (contract.energy_mj) text += row("energy", std::to_string(*contract.energy_mj) + " mJ");
+  text += "estimates, on a microcontroller with flash\n";
+  for (const toolkit::LinkFacts& link : contract.links) {
+    std::string title = link.title;
+    title.resize(std::max<size_t>(title.size(), 27), ' ');
+    text += row(title, duration_text(link.air_ms) + " on air, " + duration_text(link.time_ms) +
+                           " in all, " + energy_text(link.energy_mj));
+  }
   return text;
 }
 
@@ -93,6 +119,7 @@ std::string text_of(const Options& options, const toolkit::InspectReport& report
           row("security version", std::to_string(report.security_version)) +
           row("device class",
               report.device_class ? toolkit::device_class_text(*report.device_class) : "any");
+  if (report.undo) text += row("undo", "leads back from an update");
   if (!report.version.empty()) text += row("version", report.version);
   text += row("made by", report.tool);
   for (const auto& [key, value] : report.metadata) text += row(key, value);
@@ -118,6 +145,18 @@ Json methods_json(const std::vector<toolkit::MethodFacts>& methods) {
                     {"count", method.count},
                     {"new_bytes", method.new_bytes},
                     {"patch_bytes", method.patch_bytes}});
+  }
+  return json;
+}
+
+Json links_json(const std::vector<toolkit::LinkFacts>& links) {
+  Json json = Json::array();
+  for (const toolkit::LinkFacts& link : links) {
+    json.push_back({{"name", link.name},
+                    {"title", link.title},
+                    {"air_ms", link.air_ms},
+                    {"time_ms", link.time_ms},
+                    {"energy_mj", link.energy_mj}});
   }
   return json;
 }
@@ -177,6 +216,11 @@ Json json_of(const toolkit::InspectReport& report) {
   if (report.details_digest) json["details_sha256"] = hex(*report.details_digest);
   if (report.contract.time_ms) json["contract"]["time_ms"] = *report.contract.time_ms;
   if (report.contract.energy_mj) json["contract"]["energy_mj"] = *report.contract.energy_mj;
+  json["contract"]["links"] = links_json(report.contract.links);
+  if (report.contract.in_place) {
+    json["contract"]["in_place"] = in_place_json(*report.contract.in_place);
+  }
+  json["undo"] = report.undo;
   return json;
 }
 

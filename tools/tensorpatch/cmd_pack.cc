@@ -21,6 +21,9 @@ struct Options {
   std::string version;
   std::vector<std::string> metadata;
   std::string details;
+  std::string region;
+  std::string undo;
+  std::optional<uint32_t> undo_security_version;
   unsigned jobs = 0;
 };
 
@@ -45,6 +48,24 @@ Result<std::vector<toolkit::ComponentFiles>> files_of(const Options& options) {
        options.files.back()}};
 }
 
+// --in-place, --region, --with-undo and what belongs to it.
+Result<void> add_ways(const Options& options, toolkit::PackOptions& pack) {
+  const bool in_place = options.command->count("--in-place") != 0;
+  if (in_place) pack.in_place.emplace();
+  if (!options.region.empty()) {
+    if (!in_place) return fail(TENSORPATCH_E_USAGE, "--region goes with --in-place");
+    auto size = parse_size({"--region", options.region});
+    if (!size) return tl::unexpected(size.error());
+    pack.in_place->region_size = *size;
+  }
+  if (options.undo_security_version && options.undo.empty()) {
+    return fail(TENSORPATCH_E_USAGE, "--undo-security-version goes with --with-undo");
+  }
+  pack.undo = options.undo;
+  pack.undo_security_version = options.undo_security_version;
+  return {};
+}
+
 Result<toolkit::PackOptions> pack_options(const Options& options, Terminal& terminal) {
   toolkit::PackOptions pack;
   auto files = files_of(options);
@@ -62,6 +83,7 @@ Result<toolkit::PackOptions> pack_options(const Options& options, Terminal& term
   pack.details = options.details;
   pack.jobs = options.jobs;
   pack.progress = terminal.progress();
+  if (auto added = add_ways(options, pack); !added) return tl::unexpected(added.error());
   if (!options.memory.empty()) {
     auto memory = parse_size({"--memory", options.memory});
     if (!memory) return tl::unexpected(memory.error());
@@ -110,14 +132,23 @@ void show(const Options& options, const toolkit::PackReport& report, Terminal& t
       report.signed_by.empty()
           ? "not signed: every device refuses it until `tensorpatch sign` has added a signature\n"
           : "signed by " + hex(report.signed_by.front()) + "\n";
-  terminal.result(text, {{"result", "packed"},
-                         {"bundle", options.output},
-                         {"bundle_size", report.bundle_size},
-                         {"workspace_size", report.workspace_size},
-                         {"profile", report.profile},
-                         {"statement_digest", hex(report.statement_digest)},
-                         {"signed_by", hex_list(report.signed_by)},
-                         {"components", components}});
+  Json json = {{"result", "packed"},
+               {"bundle", options.output},
+               {"bundle_size", report.bundle_size},
+               {"workspace_size", report.workspace_size},
+               {"profile", report.profile},
+               {"statement_digest", hex(report.statement_digest)},
+               {"signed_by", hex_list(report.signed_by)},
+               {"components", components}};
+  if (report.in_place) {
+    text += "in place: " + in_place_text(*report.in_place) + "\n";
+    json["in_place"] = in_place_json(*report.in_place);
+  }
+  if (report.undo_size != 0) {
+    text += options.undo + ": " + bytes_text(report.undo_size) + ", leads back\n";
+    json["undo"] = {{"bundle", options.undo}, {"bundle_size", report.undo_size}};
+  }
+  terminal.result(text, json);
 }
 
 Result<int> run(const Options& options, Terminal& terminal) {
@@ -174,6 +205,19 @@ void add_options(CLI::App* command, Options& options) {
       ->type_name("KEY=VALUE");
   command->add_option("--details", options.details, "Also write what became of every tensor")
       ->type_name("FILE");
+  add_switch(command, "--in-place", "For devices that write the new file over the old one");
+  command
+      ->add_option("--region", options.region,
+                   "In place: bytes that old and new share on the device; else the profile's")
+      ->type_name("SIZE");
+  command
+      ->add_option("--with-undo", options.undo,
+                   "Also make a bundle that leads back to the old file")
+      ->type_name("FILE");
+  command
+      ->add_option("--undo-security-version", options.undo_security_version,
+                   "The old file's, needed where --security-version is given")
+      ->type_name("N");
   command->add_option("--jobs", options.jobs, "Threads; 0: one a processor")->type_name("N");
   add_force(command);
 }

@@ -21,7 +21,7 @@ Result<int> export_bytes(const Options& options, Terminal& terminal) {
                                               existing_of(options.command));
   if (!written) return tl::unexpected(written.error());
   terminal.result(options.to_be_signed +
-                      ": the bytes to sign with Ed25519; attach the signature "
+                      ": the bytes to sign; attach the signature "
                       "with `tensorpatch sign " +
                       options.bundle + " --attach SIG --pubkey P`\n",
                   {{"result", "exported"}, {"to_be_signed", options.to_be_signed}});

@@ -166,6 +166,7 @@ Result<toolkit::Device> device_of(const DeviceArguments& arguments) {
   device.threshold = arguments.threshold;
   device.sequence_floor = arguments.sequence_floor;
   device.security_version_floor = arguments.security_version_floor;
+  device.accepts_undo = arguments.accepts_undo;
   if (!arguments.device_class.empty()) {
     auto device_class = toolkit::parse_device_class(arguments.device_class);
     if (!device_class) return tl::unexpected(device_class.error());
@@ -217,6 +218,18 @@ std::string percent_text(uint64_t part, uint64_t whole) {
 
 std::string plural_text(uint64_t count, std::string_view word) {
   return std::to_string(count) + " " + std::string(word) + (count == 1 ? "" : "s");
+}
+
+std::string in_place_text(const toolkit::InPlaceFacts& facts) {
+  return "a region of " + bytes_text(facts.region_size) + " or more, " + bytes_text(facts.margin) +
+         " of it before the old file; at most " +
+         plural_text(facts.journal_records, "journal record");
+}
+
+Json in_place_json(const toolkit::InPlaceFacts& facts) {
+  return {{"region_size", facts.region_size},
+          {"margin", facts.margin},
+          {"journal_records", facts.journal_records}};
 }
 
 Json hex_list(const std::vector<toolkit::Digest>& digests) {

@@ -100,6 +100,7 @@ struct DeviceArguments {
   uint64_t sequence_floor = 0;
   uint32_t security_version_floor = 0;
   std::string memory;
+  bool accepts_undo = false;
 };
 void add_device_options(CLI::App* command, DeviceArguments& arguments);
 Result<toolkit::Device> device_of(const DeviceArguments& arguments);
@@ -124,6 +125,9 @@ std::string hex(const Bytes& bytes) {
 std::string bytes_text(uint64_t count);                     // "1,234 bytes"
 std::string percent_text(uint64_t part, uint64_t whole);    // "12.3 %"
 std::string plural_text(uint64_t count, std::string_view);  // "1 signature", "2 signatures"
+// "a region of 81,920 bytes or more; ..."
+std::string in_place_text(const toolkit::InPlaceFacts& facts);
+Json in_place_json(const toolkit::InPlaceFacts& facts);
 Json hex_list(const std::vector<toolkit::Digest>& digests);
 
 }  // namespace tensorpatch::cli

@@ -46,15 +46,18 @@ typedef enum tensorpatch_status {
   /* Trust. */
   TENSORPATCH_E_SIGNATURE = 48, /* a signature by a known key does not verify */
   TENSORPATCH_E_UNTRUSTED = 49, /* fewer valid signatures by known keys than the threshold */
-  TENSORPATCH_E_DIGEST = 50,    /* a block or the manifest is not what the statement promised */
+  TENSORPATCH_E_DIGEST = 50,    /* a block or the manifest is not what the statement promised, or
+                                   in place what the blocks make is not new */
   TENSORPATCH_E_SEQUENCE = 51,  /* sequence is below the floor */
   TENSORPATCH_E_SECURITY_VERSION = 52,
   TENSORPATCH_E_DEVICE_CLASS = 53,
+  TENSORPATCH_E_UNDO = 54, /* leads back, which this device does not accept now */
   /* The old file. */
   TENSORPATCH_E_OLD = 64, /* not the file that the bundle was made from */
   /* Limits of this device. */
   TENSORPATCH_E_WORKSPACE = 80, /* the workspace is smaller than the bundle declares */
   TENSORPATCH_E_CAPACITY = 81,  /* the new file is larger than its place */
+  TENSORPATCH_E_IN_PLACE = 82,  /* not made to be applied in place */
   /* Storage and ports. */
   TENSORPATCH_E_READ_OLD = 96,
   TENSORPATCH_E_WRITE_NEW = 97,
@@ -87,12 +90,12 @@ enum {
   TENSORPATCH_MAX_MESSAGE_SIZE = 1024, /* signed bytes: the statement in DSSE framing */
   TENSORPATCH_CHECKPOINT_SIZE = 128,
   TENSORPATCH_PEEK_SIZE = 144,    /* first bytes of a bundle that tensorpatch_peek looks at */
-  TENSORPATCH_APPLIER_WORDS = 112 /* size of tensorpatch_applier in 8-byte words */
+  TENSORPATCH_APPLIER_WORDS = 128 /* size of tensorpatch_applier in 8-byte words */
 };
 
 enum tensorpatch_algorithm {
   TENSORPATCH_ED25519 = 1,
-  TENSORPATCH_ECDSA_P256_SHA256 = 2, /* reserved */
+  TENSORPATCH_ECDSA_P256_SHA256 = 2, /* signatures: r, then s, 32 bytes each */
   TENSORPATCH_ML_DSA = 3             /* reserved */
 };
 
@@ -104,7 +107,7 @@ typedef struct tensorpatch_key {
   uint16_t algorithm; /* enum tensorpatch_algorithm */
   uint16_t role;      /* enum tensorpatch_role */
   uint8_t id[TENSORPATCH_KEY_ID_SIZE];
-  const uint8_t* public_key; /* Ed25519: 32 bytes */
+  const uint8_t* public_key; /* Ed25519: 32 bytes; P-256: 65, 0x04 and the point's x and y */
   size_t public_key_size;
 } tensorpatch_key;
 
@@ -150,6 +153,27 @@ extern const tensorpatch_codec tensorpatch_codec_values;       /* tensor values,
 extern const tensorpatch_codec tensorpatch_codec_values_small; /* tensor values, level S alone */
 extern const tensorpatch_codec tensorpatch_codec_bytes;        /* literal bytes */
 
+/* Updating in place: old and new share one region of storage, and what is left of old when new is
+ * complete does not matter. Only for bundles that were packed for it (`pack --in-place`); others
+ * are refused with E_IN_PLACE. The ports read_new, write_new and erase then take offsets in the
+ * region, read_old is not used, and save_checkpoint is required. The whole bundle must be in local
+ * storage, since it is read twice: tensorpatch_apply_next_offset jumps back after everything has
+ * been decoded once without a write. lib/apply/README.md tells the order of events. */
+typedef struct tensorpatch_in_place tensorpatch_in_place;      /* opaque */
+extern const tensorpatch_in_place tensorpatch_in_place_method; /* drops out if it is not named */
+
+typedef struct tensorpatch_region {
+  const tensorpatch_in_place* method; /* &tensorpatch_in_place_method */
+  uint64_t size;                      /* bytes; a multiple of the erase size */
+  uint64_t old_offset;                /* where old begins; a multiple of the erase size */
+  tensorpatch_hash_port hash;         /* a second state: of new, while blocks use the first one */
+} tensorpatch_region;
+
+enum tensorpatch_accept {
+  TENSORPATCH_ACCEPT_UNDO = 1 /* bundles that lead back: while an update is on trial, or on a local
+                                 command. The floors hold for them too */
+};
+
 /* Reports how far an update is; cheap. */
 typedef struct tensorpatch_progress {
   uint64_t consumed;  /* bytes of the bundle */
@@ -170,6 +194,8 @@ typedef struct tensorpatch_options {
   uint64_t sequence_floor;     /* bundles below are refused */
   uint32_t security_version_floor;
   uint64_t capacity[TENSORPATCH_MAX_COMPONENTS]; /* bytes that each new file's place can hold */
+  const tensorpatch_region* region;              /* NULL: new is written beside old */
+  uint32_t accept;                               /* set of enum tensorpatch_accept */
   size_t work_limit; /* bytes hashed, copied or decoded before push returns; 0: no limit */
 } tensorpatch_options;
 
@@ -208,7 +234,8 @@ tensorpatch_status tensorpatch_apply_resume(tensorpatch_applier* applier,
 tensorpatch_status tensorpatch_apply_push(tensorpatch_applier* applier, const uint8_t* data,
                                           size_t size, size_t* consumed);
 
-/* Says that the bundle has no more bytes: DONE, ALREADY_NEW, E_TRUNCATED, or the earlier error. */
+/* Says that the bundle has no more bytes: DONE, ALREADY_NEW, E_TRUNCATED, or the earlier error.
+ * MORE: call again, or push on where tensorpatch_apply_next_offset has jumped to. */
 tensorpatch_status tensorpatch_apply_finish(tensorpatch_applier* applier);
 
 /* The offset in the bundle of the byte that push wants next. */

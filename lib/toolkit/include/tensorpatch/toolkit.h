@@ -108,6 +108,11 @@ struct OldFile {
 // The file name in lower case with what a component's name cannot hold replaced, or "model".
 std::string component_name_of(const Path& new_file);
 
+// For devices without room for two models: new is written over old. Only one component.
+struct InPlace {
+  uint64_t region_size = 0;  // bytes that old and new share; 0: as the profile says
+};
+
 struct PackOptions {
   std::vector<ComponentFiles> components;  // 1..6; a single one may be unnamed
   Path output;
@@ -120,6 +125,10 @@ struct PackOptions {
   std::string version;  // of the new model, for people
   std::vector<std::pair<std::string, std::string>> metadata;
   Path details;  // empty: no sidecar
+  std::optional<InPlace> in_place;
+  Path undo;  // empty: none. Else a bundle that leads back from new to old
+  // Of what undo leads back to; must be given when security_version is not 0.
+  std::optional<uint32_t> undo_security_version;
   std::optional<Signer> signer;
   unsigned jobs = 0;  // threads; 0: one a processor. The bytes do not depend on it
   ProgressCallback progress;
@@ -134,6 +143,13 @@ struct PackedComponent {
   uint64_t patch_size = 0;
 };
 
+// What the device must have to apply in place.
+struct InPlaceFacts {
+  uint64_t margin = 0;       // bytes before old while new is written
+  uint64_t region_size = 0;  // the least that will do
+  uint64_t journal_records = 0;
+};
+
 struct PackReport {
   bool nothing_to_do = false;  // every old equals its new: no file was made
   uint64_t bundle_size = 0;
@@ -142,6 +158,8 @@ struct PackReport {
   Digest statement_digest{};  // the update's identity
   std::vector<Digest> signed_by;
   std::vector<PackedComponent> components;
+  std::optional<InPlaceFacts> in_place;
+  uint64_t undo_size = 0;  // of the undo bundle; 0: none
 };
 
 // Makes a bundle. Before it is signed, the device library rebuilds every new file from it in a
@@ -275,6 +293,7 @@ struct Device {
   uint64_t sequence_floor = 0;
   uint32_t security_version_floor = 0;
   std::optional<uint64_t> memory;  // most bytes of workspace
+  bool accepts_undo = false;       // bundles that lead back from an update
 };
 
 struct VerifyOptions {
@@ -361,15 +380,26 @@ struct ComponentFacts {
   std::optional<Comparison> comparison;  // by the details
 };
 
+// What the update costs when it comes over a link; docs/BENCHMARKS.md names the figures.
+struct LinkFacts {
+  std::string name;        // "nb-iot"
+  std::string title;       // "NB-IoT Cat NB1"
+  uint64_t air_ms = 0;     // the receiver is on
+  uint64_t time_ms = 0;    // receiving, decoding, erasing and writing
+  uint64_t energy_mj = 0;  // of all three
+};
+
 // What the update costs the device, in bytes.
 struct ContractFacts {
+  std::optional<InPlaceFacts> in_place;
   uint64_t workspace = 0;
   uint64_t flash_written = 0;
   uint64_t flash_erased = 0;
   uint64_t old_reads = 0;
   uint64_t new_reads = 0;
-  std::optional<uint32_t> time_ms;
+  std::optional<uint32_t> time_ms;  // as the packer states them for its device; pack does not
   std::optional<uint32_t> energy_mj;
+  std::vector<LinkFacts> links;  // estimates for a microcontroller, one a link
 };
 
 struct InspectOptions {
@@ -392,6 +422,7 @@ struct InspectReport {
   uint64_t sequence = 0;
   uint32_t security_version = 0;
   std::optional<DeviceClass> device_class;
+  bool undo = false;  // leads back from an update
   ContractFacts contract;
   std::vector<std::string> codecs;  // that the device must have
   uint32_t block_size = 0;

@@ -47,6 +47,11 @@ void tensorpatch_posix_close(tensorpatch_posix_files* files);
 int tensorpatch_posix_load_checkpoint(const char* path,
                                       uint8_t record[TENSORPATCH_CHECKPOINT_SIZE]);
 
+/* A record of any size, kept like the checkpoint. `path` is a char*: the two fit into
+ * tensorpatch_slots_store. Load returns 1 when there is no such file. */
+int tensorpatch_posix_record_load(void* path, uint8_t* data, size_t size);
+int tensorpatch_posix_record_save(void* path, const uint8_t* data, size_t size);
+
 #ifdef __cplusplus
 }
 #endif
