@@ -27,6 +27,7 @@ void add_verify(CLI::App& app, Action& action);
 void add_apply(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
 void add_diff(CLI::App& app, Action& action);
+void add_snap(CLI::App& app, Action& action);
 void add_bsdiff(CLI::App& app, Action& action);
 void add_bspatch(CLI::App& app, Action& action);
 void add_completion(CLI::App& app, Action& action);
