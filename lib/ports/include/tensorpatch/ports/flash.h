@@ -9,8 +9,8 @@
  * Records are appended with a sequence number and a check; the first one after each start goes to
  * a freshly erased page, because a word that a power cut has touched may look erased and is not.
  * So a cut leaves the record before or the new one. With three pages one of them may be broken.
- * What a torn word reads as must not change from one read to the next; where it can (a cut within
- * the last microsecond of a write), the record before may come back.
+ * What a torn word reads as must not change from one read to the next; where it can, the record
+ * before may come back.
  *
  * No memory is allocated. Structures are the caller's and must outlive the applier; functions
  * return 0 unless said otherwise.
