@@ -535,6 +535,44 @@ struct InspectReport {
 };
 Result<InspectReport> inspect(const InspectOptions& options);
 
+// --- simulate -----------------------------------------------------------------------------------
+
+struct SimulateOptions {
+  Path bundle;
+  std::vector<OldFile> old_files;  // one a component, in the bundle's order
+  Device device;
+  std::string profile = "mcu-64k";  // as for pack; of a microcontroller
+  double clock_mhz = 64;
+  std::string link;  // a name of bundle/radio.tsv, such as "nb-iot"; empty: none
+  ProgressCallback progress;
+};
+
+struct SimulatedStep {
+  double ms = 0;
+  double mj = 0;
+};
+
+// Counts are those of the device library's own run; instructions, times and energy are estimates.
+struct SimulateReport {
+  bool already_new = false;
+  std::vector<Digest> signed_by;
+  uint64_t workspace = 0;  // bytes of RAM, and
+  uint64_t applier = 0;    // of the applier object
+  std::optional<InPlaceFacts> in_place;
+  uint64_t erased = 0;   // bytes of flash
+  uint64_t written = 0;  // without the records
+  uint64_t records = 0;  // checkpoints, TENSORPATCH_CHECKPOINT_SIZE bytes each
+  uint64_t old_read = 0;
+  uint64_t new_read = 0;  // in place: of the region, old and new
+  uint64_t decode_instructions = 0;
+  uint64_t check_instructions = 0;  // hash and signature
+  SimulatedStep cpu;
+  SimulatedStep flash;
+  std::optional<SimulatedStep> link;
+};
+// Applies to nothing, as a device with this profile would, and says what that costs it.
+Result<SimulateReport> simulate(const SimulateOptions& options);
+
 // --- classic bsdiff patches (BSDIFF40)
 // ------------------------------------------------------------
 
