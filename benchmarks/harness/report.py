@@ -85,23 +85,42 @@ def damage(pairs, peer):
     return sums
 
 
+def rate(pairs, peer, name):
+    """Seconds for a MiB of new."""
+    seconds = sum(float(pair.rows[peer][name]) for pair in pairs)
+    return seconds / (sum(pair.new for pair in pairs) / 2**20) if pairs else None
+
+
+def share(pairs, peer):
+    return mean(max(1, pair.size(peer)) / pair.new for pair in pairs)
+
+
+def placed(pairs, both, peer):
+    """Where a plot shows a peer: as it stands to bundles on the pairs that both have, and bundles
+    on all pairs. The same as its means when it was measured on all."""
+    ours = [pair for pair in pairs if OWN in pair.rows]
+    if not both:
+        return {}
+    place = {'share': share(both, peer) / share(both, OWN) * share(ours, OWN)}
+    for name in ('diff', 'apply'):
+        mine, all_mine, theirs = (rate(chosen, who, f'{name}_cpu') for chosen, who in (
+            (both, OWN), (ours, OWN), (both, peer)))
+        place[name] = theirs / mine * all_mine if mine else theirs
+    return place
+
+
 def summary(pairs, peer):
     """One peer over all pairs that it and we have."""
     both = [pair for pair in pairs if peer in pair.rows and OWN in pair.rows]
     rows = [pair.rows[peer] for pair in both]
 
-    def rate(name):
-        """Seconds for a MiB of new."""
-        seconds = sum(float(row[name]) for row in rows)
-        return seconds / (sum(pair.new for pair in both) / 2**20) if both else None
-
     def peak(name):
         return max((int(row[name]) for row in rows), default=0)
     return {'peer': peer, 'role': rows[0]['role'] if rows else '', 'pairs': len(both),
-            'of_new': mean(max(1, pair.size(peer)) / pair.new for pair in both),
+            'of_new': share(both, peer), 'placed': placed(pairs, both, peer),
             'ours': mean(pair.size(OWN) / max(1, pair.size(peer)) for pair in both),
             'we_win': sum(pair.size(OWN) < pair.size(peer) for pair in both),
-            'diff_rate': rate('diff_cpu'), 'apply_rate': rate('apply_cpu'),
+            'diff_rate': rate(both, peer, 'diff_cpu'), 'apply_rate': rate(both, peer, 'apply_cpu'),
             'diff_peak': peak('diff_peak_kib'), 'apply_peak': peak('apply_peak_kib'),
             'damage': damage(pairs, peer)}
 
@@ -152,8 +171,9 @@ def markdown(pairs, notes, title):
              f'- larger than the best other tool by more than {OVERHEAD} bytes and 32 for each '
              f'64 KiB: {sum(p.beyond for p in measured)}', '', '## By kind of update, worst first',
              '', *kinds_table(measured), '## By peer', '',
-             'Times: processor seconds for a MiB of new, over all pairs. Peaks: the largest of '
-             'all pairs, in MiB.', '']
+             'Over the pairs that the peer was measured on; *bundle / result* compares with '
+             'bundles of the same pairs.', 'Times: processor seconds for a MiB of new. Peaks: the '
+             'largest, in MiB.', '']
     sums = [summary(pairs, peer) for peer in peers_of(pairs)]
     lines += table(
         ['peer', 'role', 'pairs', 'result / new', 'bundle / result', 'bundle smaller', 'diff s/MiB',

@@ -237,19 +237,20 @@
   const look = (peer) => peer.role === "tensorpatch" ? "own"
     : peer.role === "delta" ? "other" : "quiet";
   function drawTimes() {
-    const key = byId("action").value + "_rate";
-    const shown = data.peers.filter((peer) => peer.pairs > 0 && peer.of_new && peer[key]);
+    const key = byId("action").value;
+    const shown = data.peers.filter((peer) => peer.placed.share && peer.placed[key]);
     const plot = canvas("time", 430, "Size against time");
     const margin = { left: 58, right: 96, top: 12, bottom: 30 };
-    const { x, y } = axes(plot, span(shown.map((peer) => peer[key]), 1.4),
-      span(shown.map((peer) => peer.of_new), 1.15), (value) => short(value) + " s", percent,
+    const { x, y } = axes(plot, span(shown.map((peer) => peer.placed[key]), 1.4),
+      span(shown.map((peer) => peer.placed.share), 1.15), (value) => short(value) + " s", percent,
       margin);
     const dots = shown.map((peer) => draw(plot.svg, "circle", { class: look(peer),
-      cx: x(peer[key]), cy: y(peer.of_new), r: peer.role === "tensorpatch" ? 6 : 4.5 }));
+      cx: x(peer.placed[key]), cy: y(peer.placed.share),
+      r: peer.role === "tensorpatch" ? 6 : 4.5 }));
     nameDots(plot, dots, shown.map((peer) => [peer.peer,
       "label" + (peer.role === "tensorpatch" ? "" : " soft")]));
-    marks(dots, shown.map((peer) => `${peer.peer}\n${percent(peer.of_new)} of new, ${
-      short(peer[key])} s for a MiB\nover ${plural(peer.pairs, "pair")}`));
+    marks(dots, shown.map((peer) => `${peer.peer}\n${percent(peer.placed.share)} of new, ${
+      short(peer.placed[key])} s for a MiB\nover ${plural(peer.pairs, "pair")}`));
     legend("time-legend", [["own", "tensorpatch"], ["other", "patches of other tools"],
       ["quiet", "whole files, and published methods written for this page"]]);
   }

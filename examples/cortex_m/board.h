@@ -24,9 +24,12 @@ const char* board_arguments(void);
  * than `capacity` bytes. */
 int32_t board_read_file(const char* path, void* data, size_t capacity);
 
-/* Time since start in ticks of 40 ns, modulo 2^32; always 0 on microbit. Under `qemu -icount
- * shift=0` an instruction takes 1 ns: 40 instructions a tick. */
-enum { BOARD_INSTRUCTIONS_PER_TICK = 40 };
+/* Time since start in ticks of 40 ns (50 ns on mps2-an505), modulo 2^32; always 0 on microbit.
+ * Under `qemu -icount shift=0` an instruction takes 1 ns: 40 instructions a tick. */
+#ifndef BOARD_TICK_NS
+#define BOARD_TICK_NS 40
+#endif
+enum { BOARD_INSTRUCTIONS_PER_TICK = BOARD_TICK_NS };
 uint32_t board_ticks(void);
 
 /* The stack is measured with paint: paint what lies below the caller, run something, ask for the

@@ -195,7 +195,7 @@ int main(void) {
     kept.starts = 0;
   }
   ++kept.starts;
-  if (is_argument("cuts")) board_flash_cut(3 + kept.starts);
+  if (is_argument("cuts")) board_flash_cut(3 + kept.starts * kept.starts / 2);
   if (tensorpatch_flash_log_open(&checkpoints) != 0 || tensorpatch_flash_log_open(&state) != 0 ||
       tensorpatch_slots_open(&slots, &store) != TENSORPATCH_SLOTS_OK ||
       tensorpatch_slots_start(&slots) != TENSORPATCH_SLOTS_OK) {

@@ -39,6 +39,26 @@ uint64_t rounded(double value) {
 
 }  // namespace
 
+Step step(std::string_view kind, std::string_view name, uint64_t size) {
+  for (const Unit& unit : kUnits) {
+    if (unit.kind != kind || unit.name != name) continue;
+    Cost cost;
+    cost.add(unit, size);
+    return {cost.ms, unit.mw};
+  }
+  return {};
+}
+
+std::string link_names() {
+  std::string names;
+  for (const Unit& unit : kUnits) {
+    if (unit.kind != "link") continue;
+    names += names.empty() ? "" : ", ";
+    names += unit.name;
+  }
+  return names;
+}
+
 std::vector<LinkCost> link_costs(const UpdateSizes& sizes) {
   Cost device;
   for (const Unit& unit : kUnits) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -27,6 +28,16 @@ struct LinkCost {
   uint64_t time_ms = 0;    // receiving, decoding and writing, one after the other
   uint64_t energy_mj = 0;  // of all three
 };
+
+// What one row of the table costs.
+struct Step {
+  double ms = 0;  // of whole units
+  double mw = 0;
+};
+// All zero when there is no such row.
+Step step(std::string_view kind, std::string_view name, uint64_t size);
+// "lorawan-sf12, nb-iot, ..."
+std::string link_names();
 
 // One a link, in the table's order.
 std::vector<LinkCost> link_costs(const UpdateSizes& sizes);

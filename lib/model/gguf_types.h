@@ -1,4 +1,4 @@
-// model/gguf_types.h: the tensor types of GGUF files; private to lib/model.
+// model/gguf_types.h: the tensor types of GGUF files.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

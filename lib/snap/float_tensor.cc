@@ -48,27 +48,27 @@ class FloatTensor : public Tensor {
     return sums;
   }
 
-  Sums weigh(Stretch stretch, double step) const override {
+  Sums weigh(Stretch stretch, const Wanted& wanted) const override {
     Sums sums;
     if (!is_matrix_) return sums;
     each(stretch, [&](uint64_t, uint32_t old_bits, uint32_t new_bits) {
       const double update = real_of<type>(new_bits) - real_of<type>(old_bits);
-      sums.steps += std::nearbyint(update / step) * update;
+      sums.steps += std::nearbyint(update / wanted.step) * update;
     });
     return sums;
   }
 
-  std::optional<Grid> choose(const Sums& sums, double step) const override {
-    const double own = own_step(sums, step);
+  std::optional<Grid> choose(const Sums& sums, const Wanted& wanted) const override {
+    const double own = own_step(sums, wanted.step);
     if (!(own > 0) || !(sums.largest / own < kMostSteps)) return std::nullopt;
     if (!is_matrix_) return nearest_grid(own);
     // No value is a whole step away: all become old's, on whatever grid.
     return nearest_grid(sums.steps > 0 ? sums.squares / sums.steps : own);
   }
 
-  Sums write(Stretch stretch, double step, const Grid& grid, uint8_t* out) const override {
+  Sums write(Stretch stretch, const Wanted& wanted, const Grid& grid, uint8_t* out) const override {
     Sums sums;
-    const double unit = is_matrix_ ? step : step_of(grid);
+    const double unit = is_matrix_ ? wanted.step : step_of(grid);
     each(stretch, [&](uint64_t i, uint32_t old_bits, uint32_t new_bits) {
       const double fresh = real_of<type>(new_bits);
       const double steps = std::nearbyint((fresh - real_of<type>(old_bits)) / unit);

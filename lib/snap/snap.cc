@@ -9,6 +9,7 @@
 
 #include "base/parallel.h"
 #include "delta/alignment.h"
+#include "snap/quantised.h"
 #include "snap/tensor.h"
 
 namespace tensorpatch::snap {
@@ -17,6 +18,7 @@ namespace {
 using model::Segment;
 
 constexpr uint64_t kStretchBytes = uint64_t{1} << 18;
+constexpr double kMostOfOwn = 2;
 constexpr std::string_view kFateNames[] = {"equal", "snapped", "no match", "not finite", "no grid"};
 
 bool is_matrix(const Segment& segment) {
@@ -72,19 +74,25 @@ struct Snapper::State {
   }
 
   void find_tensors() {
-    const std::vector<const Segment*> matched = delta::match_tensors(pair);
+    std::vector<const Segment*> matched = delta::match_tensors(pair);
     const auto& segments = pair.new_model->segments;
     for (size_t i = 0; i < segments.size(); ++i) {
+      if (!is_like(segments[i], matched[i])) matched[i] = nullptr;
       if (segments[i].role == model::Role::kOther) continue;
       entries[i] = entry_of(segments[i], matched[i]);
     }
+    for (auto& [i, tensor] : quantised_tensors(pair, matched)) {
+      entries[i] = {Fate::kSnapped, std::move(tensor), {}, {}};
+    }
+  }
+
+  static bool is_like(const Segment& segment, const Segment* old) {
+    return old != nullptr && old->type == segment.type && old->shape == segment.shape &&
+           old->size == segment.size && old->block.fields.data() == segment.block.fields.data();
   }
 
   Entry entry_of(const Segment& segment, const Segment* old) const {
-    if (old == nullptr || old->type != segment.type || old->shape != segment.shape ||
-        old->size != segment.size || old->block.size != segment.block.size) {
-      return {Fate::kNoMatch, nullptr, {}, {}};
-    }
+    if (old == nullptr) return {Fate::kNoMatch, nullptr, {}, {}};
     const TensorBytes bytes{pair.old_bytes.subspan(old->offset, old->size),
                             pair.new_bytes.subspan(segment.offset, segment.size)};
     if (std::ranges::equal(bytes.old_bytes, bytes.new_bytes)) return {};
@@ -92,6 +100,8 @@ struct Snapper::State {
     const auto type = delta::value_type(segment.type);
     if (type && float_shape(*type).exponent_mask != 0) {
       entry.tensor = float_tensor({*type, is_matrix(segment)}, bytes);
+    } else if (segment.block.size != 0) {
+      entry.tensor = block_tensor(segment.block, bytes);
     }
     return entry;
   }
@@ -121,7 +131,7 @@ struct Snapper::State {
     const std::vector<Piece> pieces = tensor_pieces();
     std::vector<Sums> parts(pieces.size());
     base::parallel_for(pieces.size(), jobs, [&](size_t i) {
-      parts[i] = work(*entries[pieces[i].segment].tensor, pieces[i].stretch);
+      parts[i] = work(entries[pieces[i].segment], pieces[i].stretch);
     });
     std::vector<Sums> sums(entries.size());
     for (size_t i = 0; i < pieces.size(); ++i) sums[pieces[i].segment].add(parts[i]);
@@ -129,8 +139,9 @@ struct Snapper::State {
   }
 
   void look(unsigned jobs) {
-    const std::vector<Sums> sums = sums_of(
-        jobs, [](const Tensor& tensor, const Stretch& stretch) { return tensor.study(stretch); });
+    const std::vector<Sums> sums = sums_of(jobs, [](const Entry& entry, const Stretch& stretch) {
+      return entry.tensor->study(stretch);
+    });
     double squares = 0;
     uint64_t count = 0;
     for (size_t i = 0; i < entries.size(); ++i) {
@@ -148,16 +159,23 @@ struct Snapper::State {
     matrix_update = count != 0 ? std::sqrt(squares / static_cast<double>(count)) : 0;
   }
 
-  void choose_grids(double step, unsigned jobs) {
-    const std::vector<Sums> sums = sums_of(jobs, [&](const Tensor& tensor, const Stretch& stretch) {
-      return tensor.weigh(stretch, step);
+  // The step of the matrices of a model is one, but where a matrix moved much less than the others
+  // (as layers with folded batch norms do) its own size bounds it.
+  Wanted wanted_of(const Entry& entry, double grid) const {
+    const double own = std::sqrt(entry.sums.squares / static_cast<double>(entry.tensor->count()));
+    return {grid, grid * std::min(matrix_update, kMostOfOwn * own)};
+  }
+
+  void choose_grids(double grid, unsigned jobs) {
+    const std::vector<Sums> sums = sums_of(jobs, [&](const Entry& entry, const Stretch& stretch) {
+      return entry.tensor->weigh(stretch, wanted_of(entry, grid));
     });
     for (size_t i = 0; i < entries.size(); ++i) {
       Entry& entry = entries[i];
       if (entry.tensor == nullptr) continue;
       Sums all = entry.sums;
       all.add(sums[i]);
-      entry.grid = entry.tensor->choose(all, step);
+      entry.grid = entry.tensor->choose(all, wanted_of(entry, grid));
       entry.fate = entry.grid ? Fate::kSnapped : Fate::kNoGrid;
     }
   }
@@ -186,8 +204,7 @@ Result<Report> Snapper::write(const Options& options, base::Sink& out) {
   }
   State& state = *state_;
   const auto& segments = state.pair.new_model->segments;
-  const double step = options.grid * state.matrix_update;
-  state.choose_grids(step, options.jobs);
+  state.choose_grids(options.grid, options.jobs);
   std::vector<State::Piece> pieces;
   for (size_t i = 0; i < segments.size(); ++i) state.cut(i, pieces);
 
@@ -209,7 +226,8 @@ Result<Report> Snapper::write(const Options& options, base::Sink& out) {
       return;
     }
     made[i].resize(stretch.count * entry.tensor->value_bytes());
-    parts[i] = entry.tensor->write(stretch, step, *entry.grid, made[i].data());
+    parts[i] = entry.tensor->write(stretch, state.wanted_of(entry, options.grid), *entry.grid,
+                                   made[i].data());
   };
   const auto take = [&](size_t i) {
     status = out.write(made[i]);
@@ -225,11 +243,11 @@ Result<Report> Snapper::write(const Options& options, base::Sink& out) {
   if (!status) return tl::unexpected(status.error());
 
   Report report;
-  report.step = step;
+  report.step = options.grid * state.matrix_update;
   for (size_t i = 0; i < segments.size(); ++i) {
     if (segments[i].role == model::Role::kOther) continue;
     const State::Entry& entry = state.entries[i];
-    TensorReport tensor{i, entry.fate, entry.grid, 0, 0, 0, 0};
+    TensorReport tensor{i, entry.fate, entry.grid ? step_of(*entry.grid) : 0, 0, 0, 0, 0};
     if (entry.tensor != nullptr) {
       const auto count = static_cast<double>(entry.tensor->count());
       tensor.count = entry.tensor->count();

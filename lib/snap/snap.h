@@ -4,7 +4,8 @@
 // Every value becomes old + k * m * 2^e by the decoder's own function (apply/prediction.h), k being
 // the update divided by a step and rounded. The step of all matrices is `grid` times the root mean
 // square of their updates; each matrix then gets the multiple m * 2^e nearest to the step that
-// leaves its update unbiased (k * step against the update, least squares). Vectors get a step of
+// leaves its update unbiased (k * step against the update, least squares). No matrix gets more than
+// twice the step that its own update would give. Vectors get a step of
 // their own, 1/16 of their update's root mean square. Container, shapes, names and sizes stay as in
 // new, and so do tensors without a match of equal shape in old, with infinities or NaN, or of a
 // type that has no grid. The bytes depend on nothing but old, new and the options.
@@ -47,11 +48,11 @@ std::string_view fate_name(Fate fate);  // "equal", "snapped", "no match", "not 
 struct TensorReport {
   size_t segment = 0;  // index into the new model's segments
   Fate fate = Fate::kEqual;
-  std::optional<Grid> grid;  // of snapped ones
-  uint64_t count = 0;        // of values
-  uint64_t moved = 0;        // values that differ from old's
-  double update = 0;         // root mean square of new - old, in the values' own unit
-  double error = 0;          // root mean square of what was written - new
+  double step = 0;     // of the grid of snapped ones
+  uint64_t count = 0;  // of values
+  uint64_t moved = 0;  // values that differ from old's
+  double update = 0;   // root mean square of new - old, in the values' own unit
+  double error = 0;    // root mean square of what was written - new
 };
 
 struct Report {

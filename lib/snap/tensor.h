@@ -48,6 +48,12 @@ struct TensorBytes {
   base::Bytes new_bytes;
 };
 
+// What is wanted of a model.
+struct Wanted {
+  double grid;  // in units of the update's size
+  double step;  // of this matrix of floats, before it gets its multiple
+};
+
 class Tensor {
  public:
   virtual ~Tensor() = default;
@@ -58,11 +64,12 @@ class Tensor {
   // Whether its update counts in the step of all matrices.
   virtual bool is_float_matrix() const { return false; }
   // Second look, once the step is known: steps. Nothing where no multiple is chosen.
-  virtual Sums weigh(Stretch, double) const { return {}; }
+  virtual Sums weigh(Stretch, const Wanted&) const { return {}; }
   // The grid that follows from the sums of all stretches; none: the tensor stays as in new.
-  virtual std::optional<Grid> choose(const Sums& sums, double step) const = 0;
+  virtual std::optional<Grid> choose(const Sums& sums, const Wanted& wanted) const = 0;
   // Writes the snapped stretch; errors, moved.
-  virtual Sums write(Stretch stretch, double step, const Grid& grid, uint8_t* out) const = 0;
+  virtual Sums write(Stretch stretch, const Wanted& wanted, const Grid& grid,
+                     uint8_t* out) const = 0;
 };
 
 // A tensor of floats: type is kFloat16, kBfloat16 or kFloat32.

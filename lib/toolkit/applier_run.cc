@@ -132,6 +132,7 @@ struct ApplierRun::State {
   std::vector<Digest> signed_by;
   std::vector<tensorpatch_key> keys;
   tensorpatch_hash_port hash{};
+  tensorpatch_region region{};
   std::optional<HostCodecs> codecs;
 
   State() = default;
@@ -139,6 +140,7 @@ struct ApplierRun::State {
   State& operator=(const State&) = delete;
   ~State() {
     if (hash.state != nullptr) tensorpatch_libcrypto_hash_close(&hash);
+    if (region.hash.state != nullptr) tensorpatch_libcrypto_hash_close(&region.hash);
   }
 
   Result<void> start();
@@ -197,6 +199,11 @@ tensorpatch_ports ApplierRun::State::ports() {
     std::copy_n(record, copy.size(), copy.begin());
     return state->keep(state->options.storage->save_checkpoint(copy));
   };
+  if (options.mode == Mode::kWriteWithCheckpoints) return ports;
+  ports.erase = [](void* context, uint32_t component, uint64_t offset, uint64_t size) -> int {
+    auto* state = static_cast<State*>(context);
+    return state->keep(state->options.storage->erase({component, offset}, size));
+  };
   return ports;
 }
 
@@ -234,6 +241,12 @@ Result<void> ApplierRun::State::start() {
   if (options.device.accepts_undo) given.accept |= TENSORPATCH_ACCEPT_UNDO;
   std::fill(std::begin(given.capacity), std::end(given.capacity), UINT64_MAX);
   given.work_limit = kWorkLimit;
+  if (options.region_size != 0) {
+    region.method = &tensorpatch_in_place_method;
+    region.size = options.region_size;
+    if (tensorpatch_libcrypto_hash_open(&region.hash) != 0) return error(TENSORPATCH_E_HASH);
+    given.region = &region;
+  }
   const tensorpatch_ports callbacks = ports();
   tensorpatch_status status = tensorpatch_apply_init(&applier, workspace.data(),
                                                      static_cast<size_t>(size), &callbacks, &given);

@@ -35,6 +35,8 @@ class Storage {
   virtual Result<void> read_new(Place place, std::span<uint8_t> data) = 0;
   // Called when everything before the record's place has been written.
   virtual Result<void> save_checkpoint(const CheckpointRecord& record) = 0;
+  // Only with Mode::kDevice.
+  virtual Result<void> erase(Place, uint64_t) { return {}; }
 };
 
 // Old files in memory, nothing written: to verify, and for others to build on.
@@ -50,12 +52,18 @@ class OldStorage : public Storage {
   std::vector<base::Bytes> old_files_;
 };
 
-enum class Mode : uint8_t { kDecodeOnly, kWrite, kWriteWithCheckpoints };
+enum class Mode : uint8_t {
+  kDecodeOnly,
+  kWrite,
+  kWriteWithCheckpoints,
+  kDevice,  // with checkpoints and erases
+};
 
 struct RunOptions {
   Storage* storage = nullptr;
   Mode mode = Mode::kDecodeOnly;
-  Device device;  // without its public keys, which are in `ring`
+  uint64_t region_size = 0;  // not 0: in place, in the storage's first new file, old at its start
+  Device device;             // without its public keys, which are in `ring`
   std::vector<keys::PublicKey> ring;
   // For the self-check of a bundle that is not signed yet: any signature by the ring's key counts,
   // but only over this message. Empty otherwise.
@@ -90,8 +98,8 @@ class ApplierRun : public base::Sink {
 
   // The next bytes of the bundle. Fails for good with the applier's refusal.
   Result<void> write(base::Bytes data) override;
-  // After the bundle's head, when going on from a checkpoint: works until the applier wants the
-  // byte at `offset`.
+  // After the bundle's head, when going on from a checkpoint, or in place after all of it: works
+  // until the applier wants the byte at `offset`.
   Result<void> go_on_at(uint64_t offset);
   // Says that the bundle ended. True: done; false: the old files already equal the new ones.
   Result<bool> finish();

@@ -22,22 +22,6 @@ bool is_tensor(const Segment& segment) {
   return segment.role != model::Role::kOther;
 }
 
-std::string_view role_name(model::Role role) {
-  switch (role) {
-    case model::Role::kWeights:
-      return "weights";
-    case model::Role::kBias:
-      return "bias";
-    case model::Role::kScale:
-      return "scale";
-    case model::Role::kZeroPoint:
-      return "zero-point";
-    case model::Role::kOther:
-      break;
-  }
-  return "other";
-}
-
 // An old tensor that one of new goes with.
 struct Pair {
   uint32_t component = 0;
@@ -363,6 +347,22 @@ TensorFacts facts_of(const bundle::TensorDetail& detail) {
 }
 
 }  // namespace
+
+std::string_view role_name(model::Role role) {
+  switch (role) {
+    case model::Role::kWeights:
+      return "weights";
+    case model::Role::kBias:
+      return "bias";
+    case model::Role::kScale:
+      return "scale";
+    case model::Role::kZeroPoint:
+      return "zero-point";
+    case model::Role::kOther:
+      break;
+  }
+  return "other";
+}
 
 std::string_view tensor_state_name(TensorState state) {
   return kStateNames[static_cast<size_t>(state)];

@@ -11,6 +11,9 @@
 
 namespace tensorpatch::toolkit {
 
+// "weights", "bias", "scale", "zero-point" or "other".
+std::string_view role_name(model::Role role);
+
 // Measures components[index], of which `report` is the patch. Everything but the names of files.
 Comparison compare(const std::vector<delta::ComponentInput>& components, size_t index,
                    const delta::PatchReport& report, unsigned jobs);

@@ -20,6 +20,7 @@
 #include "toolkit/profile_choice.h"
 #include "toolkit/scratch_file.h"
 #include "toolkit/signing.h"
+#include "toolkit/snap_report.h"
 
 namespace tensorpatch::toolkit {
 namespace {
@@ -398,9 +399,12 @@ Result<Made> make_bundle(const PackOptions& options, const Inputs& inputs,
     profile.limits = *limits;
     way.flags |= format::kFlagInPlace;
   }
+  auto marks = snap_metadata(options.snap_reports, {inputs.old_digests, inputs.new_digests});
+  if (!marks) return tl::unexpected(marks.error());
   auto patches = encode(options, inputs, profile);
   if (!patches) return tl::unexpected(patches.error());
   bundle::Manifest manifest = make_manifest(options, inputs);
+  manifest.meta.insert(marks->begin(), marks->end());
   std::vector<uint8_t> details;
   if (!options.details.empty()) {
     auto bytes = bundle::write_details(make_details(options, inputs, *patches));
@@ -426,6 +430,7 @@ Result<Made> make_undo(const PackOptions& options, Inputs& inputs, const ChosenP
   back.details.clear();
   back.version.clear();
   back.metadata.clear();
+  back.snap_reports.clear();
   const auto turn = [&inputs] {
     std::swap(inputs.old_files, inputs.new_files);
     std::swap(inputs.old_digests, inputs.new_digests);

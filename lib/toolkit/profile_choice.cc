@@ -9,6 +9,8 @@ namespace {
 
 constexpr size_t kMaxProfileSize = 65536;
 
+}  // namespace
+
 Result<bundle::Profile> load_profile(const ProfileChoice& choice) {
   const bool is_file = choice.profile.find_first_of("./") != std::string::npos;
   auto profile = bundle::find_profile(choice.profile);
@@ -20,8 +22,6 @@ Result<bundle::Profile> load_profile(const ProfileChoice& choice) {
   if (!profile || !choice.memory) return profile;
   return bundle::lower_workspace(std::move(*profile), *choice.memory);
 }
-
-}  // namespace
 
 Result<ChosenProfile> choose_profile(const ProfileChoice& choice) {
   auto profile = load_profile(choice);

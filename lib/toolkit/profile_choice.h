@@ -15,6 +15,9 @@ struct ProfileChoice {
   uint64_t largest_new_size = 0;
 };
 
+// E_USAGE for an unknown profile.
+Result<bundle::Profile> load_profile(const ProfileChoice& choice);
+
 struct ChosenProfile {
   uint32_t codecs = 0;
   PatchLimits limits{};

@@ -165,6 +165,23 @@ class Run(Folder):
                       '--faults', 0, '--peers', name)
                 self.assertEqual([row['status'] for row in run.read_rows(output)], ['ok', 'ok'])
 
+    def test_slow_peers_and_several_pairs_at_a_time(self):
+        rows = ['id\told\tnew']
+        for i, size in enumerate((3000, 40, 2000, 50)):
+            self.file(f'{i}.old', bytes(range(200)) * size)
+            self.file(f'{i}.new', b'new' + bytes(range(200)) * size)
+            rows.append(f'p{i}\t{i}.old\t{i}.new')
+        table, output = self.file('t.tsv', '\n'.join(rows).encode()), self.folder / 'r.tsv'
+        bench('run', table, '-o', output, '--faults', 0, '--peers', 'rdiff,brotli-11', '--jobs', 3,
+              '--slow-limit', 20000)
+        found = [(row['pair'], row['peer']) for row in run.read_rows(output)]
+        own = [(f'p{i}', peer) for i in range(4) for peer in ('tensorpatch', 'rdiff')]
+        self.assertEqual([each for each in found if each[1] != 'brotli-11'], own)
+        self.assertEqual([each for each in found if each[1] == 'brotli-11'],
+                         [('p1', 'brotli-11'), ('p3', 'brotli-11')])
+        self.assertIn('only pairs with new of at most 20,000 bytes: brotli-11',
+                      run.read_notes(output))
+
     def test_resume_keeps_rows(self):
         old, new = self.file('old', b'abc' * 900), self.file('new', b'abd' * 900)
         output = self.folder / 'r.tsv'

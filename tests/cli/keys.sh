@@ -94,3 +94,25 @@ head -c 63 sig >short.sig
 refuse 3 'not a signature' sign external2.tpb --attach short.sig --pubkey ossl.pub
 openssl pkeyutl -verify -pubin -inkey ossl.pub -rawin -in tbs -sigfile sig >/dev/null ||
   fail 'openssl does not accept the signature'
+
+# ECDSA P-256, as key services and secure elements have it: by another program only.
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out p256 2>/dev/null
+openssl pkey -in p256 -pubout -out p256.pub
+refuse 1 'P-256' sign unsigned.tpb --key p256
+cp unsigned.tpb p256.tpb
+ok sign p256.tpb --signer-cmd './signer.sh p256' --pubkey p256.pub
+ok verify p256.tpb --pubkey p256.pub --old old.tflite
+ok apply old.tflite p256.tpb -o p256.tflite --pubkey p256.pub
+same p256.tflite new.tflite
+refuse 3 'not trusted' verify p256.tpb --pubkey k.pub
+ok sign p256.tpb --key k
+ok verify p256.tpb --pubkey p256.pub --pubkey k.pub --threshold 2
+cp unsigned.tpb offline.tpb
+openssl pkeyutl -sign -inkey p256 -rawin -in tbs -out sig
+ok sign offline.tpb --attach sig --pubkey p256.pub
+ok pubkey p256.pub --format hex
+cp "$out" p256.hex
+ok verify offline.tpb --pubkey p256.hex
+ok pubkey p256.pub --format c
+says 'TENSORPATCH_ECDSA_P256_SHA256'
+refuse 1 'Ed25519' pubkey p256.pub --format minisign

@@ -91,3 +91,16 @@ for recipe in github gitlab; do
   published repository/public
   rm -r repository/public
 done
+
+# From fine-tuning to a device that runs the result.
+python3 "$RECIPES/model.py" train base.safetensors
+code=0
+"$RECIPES/release.sh" base.safetensors tuned >"$out" 2>"$err" || code=$?
+[ $code -eq 0 ] || fail "exit code $code"
+grep -q '^class [0-5], it was ' "$out" || fail 'the model was not run'
+same tuned/device.safetensors tuned/released.safetensors
+bundle=tuned/public/$(sha256sum base.safetensors | cut -d ' ' -f 1).tpb
+[ $(($(size_of "$bundle") * 2)) -lt "$(size_of tuned/trained.safetensors)" ] || fail 'not small'
+ok inspect "$bundle" --json
+json 'float(j["metadata"]["snap.grid"]) >= 0.25'
+json 'float(j["metadata"]["snap.metric-snapped"]) > float(j["metadata"]["snap.metric-new"]) - .006'

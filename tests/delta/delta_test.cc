@@ -447,6 +447,42 @@ TEST(Operations, ADamagedStreamIsAnError) {
       delta::read_operations({stream, options.limits, old_files, 0, size, {}}).has_value());
 }
 
+// ---- In place
+
+// Content moves back by what is inserted, in steps beyond the reach; what the encoder says that it
+// used is all that the decoder must allow.
+TEST(Delta, StaysWithinTheReach) {
+  for (const char* kind : {"int8.tflite", "f32.tflite", "onnx", "raw"}) {
+    FilePair pair = std::string(kind) == "raw"
+                        ? FilePair{random_bytes(30000, 1), {}}
+                        : generated_pair(std::string("v1.") + kind, std::string("v2.") + kind);
+    if (pair.new_file.empty()) pair.new_file = pair.old_file;
+    for (size_t at : {size_t{1000}, size_t{9000}, size_t{17000}}) {
+      const std::vector<uint8_t> added = random_bytes(300, static_cast<uint32_t>(at));
+      pair.new_file.insert(pair.new_file.begin() + static_cast<std::ptrdiff_t>(at), added.begin(),
+                           added.end());
+    }
+    const PatchMaker maker({pair});
+    delta::PatchOptions options = options_for("mcu-64k", pair.new_file.size());
+    options.limits.restart_interval = options.limits.erase_size = 4096;
+    const size_t free_size = maker.patch(0, options).size();
+    for (const uint32_t reach : {100u, 500u, 4096u}) {
+      SCOPED_TRACE(std::string(kind) + ", reach " + std::to_string(reach));
+      options.limits.reach = reach;
+      MemorySink sink;
+      const auto report = delta::make_patch(maker.inputs(), 0, options, sink);
+      ASSERT_TRUE(report.has_value());
+      EXPECT_GT(sink.data.size() + 200, free_size);
+      PatchLimits declared = options.limits;
+      declared.reach = static_cast<uint32_t>(
+          std::clamp<uint64_t>(report->reach, 1, uint64_t{options.limits.reach}));
+      const Replayed got = replay(maker.replay_of(0, declared), sink.data);
+      EXPECT_EQ(got.event, PatchEvent::kDone) << tensorpatch_status_text(got.status);
+      EXPECT_TRUE(got.new_file == pair.new_file);
+    }
+  }
+}
+
 // ---- The plan
 
 TEST(Plan, TilesEveryInterval) {

@@ -37,6 +37,7 @@ inline PatchLimits fuzz_limits(uint8_t choice) {
   if ((choice & 8) != 0) limits.erase_size = 64, limits.restart_interval = 1024;
   if ((choice & 16) != 0) limits.value_slots = 16;
   if ((choice & 32) != 0) limits.zstd_window_log2 = 10;
+  if ((choice & 64) != 0) limits.reach = 200;
   return limits;
 }
 

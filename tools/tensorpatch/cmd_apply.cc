@@ -1,6 +1,7 @@
 // cmd_apply.cc: `tensorpatch apply`: does what a device does, by the device's own code.
 // SPDX-License-Identifier: Apache-2.0
 #include "command.h"
+#include "simulation_text.h"
 
 namespace tensorpatch::cli {
 namespace {
@@ -13,6 +14,9 @@ struct Options {
   OldRegionArguments old_regions;
   DeviceArguments device;
   std::string resume;
+  std::string simulate;
+  double clock_mhz = 64;
+  std::string radio;
 };
 
 // OLD BUNDLE -o NEW, or BUNDLE --component NAME OLD NEW ...
@@ -59,7 +63,36 @@ int interrupted(const Options& options, const toolkit::ApplyReport& report, Term
       {{"next_offset", report.next_offset}});
 }
 
+// OLD BUNDLE --simulate PROFILE: nothing is written.
+Result<int> simulate(const Options& options, Terminal& terminal) {
+  if (options.files.size() != 2 || !options.components.empty() || !options.output.empty() ||
+      !options.resume.empty() || options.files.back() == "-") {
+    return fail(TENSORPATCH_E_USAGE,
+                "--simulate needs OLD and BUNDLE, and goes with neither -o, --component, --resume "
+                "nor standard input",
+                "see `tensorpatch apply --help`");
+  }
+  auto regions = old_regions(options.old_regions, 1);
+  if (!regions) return tl::unexpected(regions.error());
+  toolkit::SimulateOptions simulation;
+  simulation.bundle = options.files.back();
+  simulation.old_files = {{old_path(options.files.front()),
+                           regions->empty() ? toolkit::FileRegion() : regions->front()}};
+  auto device = device_of(options.device);
+  if (!device) return tl::unexpected(device.error());
+  simulation.device = std::move(*device);
+  simulation.profile = options.simulate;
+  simulation.clock_mhz = options.clock_mhz;
+  simulation.link = options.radio;
+  simulation.progress = terminal.progress();
+  return run_simulation(simulation, terminal);
+}
+
 Result<int> run(const Options& options, Terminal& terminal) {
+  if (!options.simulate.empty()) return simulate(options, terminal);
+  if (!options.radio.empty() || options.command->count("--clock") != 0) {
+    return fail(TENSORPATCH_E_USAGE, "--clock and --radio go with --simulate");
+  }
   auto apply = apply_options(options, terminal);
   if (!apply) return tl::unexpected(apply.error());
   auto report = toolkit::apply(*apply);
@@ -95,7 +128,9 @@ void add_apply(CLI::App& app, Action& action) {
              "curl -s https://example.com/update.tpb | tensorpatch apply old.tflite - "
              "-o new.tflite --pubkey release.key.pub --resume update.state",
              "tensorpatch apply update.tpb --component model old.tflite new.tflite "
-             "--component labels - labels.txt --pubkey release.key.pub"}});
+             "--component labels - labels.txt --pubkey release.key.pub",
+             "tensorpatch apply old.tflite update.tpb --simulate mcu-64k --radio nb-iot "
+             "--pubkey release.key.pub"}});
   options->command = command;
   command
       ->add_option("files", options->files,
@@ -113,6 +148,15 @@ void add_apply(CLI::App& app, Action& action) {
       ->add_option("--resume", options->resume,
                    "Keep what is needed to go on after an interruption in this file, and go on")
       ->type_name("STATE");
+  command
+      ->add_option("--simulate", options->simulate,
+                   "Write nothing, and tell what it costs a microcontroller with this profile")
+      ->type_name(kProfileTypeName);
+  command->add_option("--clock", options->clock_mhz, "Of the simulated processor, in MHz")
+      ->capture_default_str()
+      ->type_name("MHZ");
+  command->add_option("--radio", options->radio, "Count this link too, such as nb-iot or ble-1m")
+      ->type_name("NAME");
   add_force(command);
   on_call(command, action, options, run);
 }

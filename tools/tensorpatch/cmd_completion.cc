@@ -12,7 +12,7 @@
 namespace tensorpatch::cli {
 namespace {
 
-constexpr std::string_view kFileNames[] = {"FILE",   "KEY",   "OLD", "NEW",
+constexpr std::string_view kFileNames[] = {"FILE",   "KEY",   "OLD", "NEW",  "NEW2",
                                            "BUNDLE", "STATE", "SIG", "PATCH"};
 
 struct Value {

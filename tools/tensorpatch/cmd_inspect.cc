@@ -35,12 +35,6 @@ std::string_view check_text(Check check) {
   return "signature not checked";
 }
 
-std::string row(std::string_view name, const std::string& value) {
-  std::string text = "  " + std::string(name);
-  text.resize(std::max<size_t>(text.size() + 1, 24), ' ');
-  return text + value + "\n";
-}
-
 std::string component_text(const toolkit::ComponentFacts& component) {
   std::string text = "component " + component.name + " (" + component.format + ")\n";
   text +=
@@ -65,24 +59,6 @@ std::string component_text(const toolkit::ComponentFacts& component) {
   }
   if (component.comparison) text += "\n" + comparison_text(*component.comparison) + "\n";
   return text;
-}
-
-// Three digits and a unit: "4.50 s", "45.0 min".
-std::string scaled_text(double value, std::string_view unit) {
-  char digits[32];
-  const int places = value < 10 ? 2 : value < 100 ? 1 : 0;
-  std::snprintf(digits, sizeof digits, "%.*f ", places, value);
-  return digits + std::string(unit);
-}
-
-std::string duration_text(uint64_t ms) {
-  const auto seconds = static_cast<double>(ms) / 1000;
-  if (seconds < 120) return scaled_text(seconds, "s");
-  return seconds < 7200 ? scaled_text(seconds / 60, "min") : scaled_text(seconds / 3600, "h");
-}
-
-std::string energy_text(uint64_t mj) {
-  return mj < 1000 ? std::to_string(mj) + " mJ" : scaled_text(static_cast<double>(mj) / 1000, "J");
 }
 
 std::string contract_text(const toolkit::InspectReport& report) {

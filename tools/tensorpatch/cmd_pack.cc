@@ -24,6 +24,7 @@ struct Options {
   std::string region;
   std::string undo;
   std::optional<uint32_t> undo_security_version;
+  std::vector<std::string> snap_reports;
   unsigned jobs = 0;
 };
 
@@ -81,6 +82,7 @@ Result<toolkit::PackOptions> pack_options(const Options& options, Terminal& term
   pack.security_version = options.security_version;
   pack.version = options.version;
   pack.details = options.details;
+  pack.snap_reports.assign(options.snap_reports.begin(), options.snap_reports.end());
   pack.jobs = options.jobs;
   pack.progress = terminal.progress();
   if (auto added = add_ways(options, pack); !added) return tl::unexpected(added.error());
@@ -218,6 +220,9 @@ void add_options(CLI::App* command, Options& options) {
       ->add_option("--undo-security-version", options.undo_security_version,
                    "The old file's, needed where --security-version is given")
       ->type_name("N");
+  add_repeated(command, "--snap-report", options.snap_reports,
+               "The JSON report of `tensorpatch snap`: marks the bundle; repeatable")
+      ->type_name("FILE");
   command->add_option("--jobs", options.jobs, "Threads; 0: one a processor")->type_name("N");
   add_force(command);
 }

@@ -13,6 +13,14 @@ namespace {
 
 constexpr size_t kMaxKeySize = 65536;
 
+// Three digits and a unit: "4.50 s", "45.0 min".
+std::string scaled_text(double value, std::string_view unit) {
+  char digits[32];
+  const int places = value < 10 ? 2 : value < 100 ? 1 : 0;
+  std::snprintf(digits, sizeof digits, "%.*f ", places, value);
+  return digits + std::string(unit);
+}
+
 }  // namespace
 
 CLI::App* add_command(CLI::App& app, const Command& command) {
@@ -218,6 +226,22 @@ std::string percent_text(uint64_t part, uint64_t whole) {
 
 std::string plural_text(uint64_t count, std::string_view word) {
   return std::to_string(count) + " " + std::string(word) + (count == 1 ? "" : "s");
+}
+
+std::string row(std::string_view name, const std::string& value) {
+  std::string text = "  " + std::string(name);
+  text.resize(std::max<size_t>(text.size() + 1, 24), ' ');
+  return text + value + "\n";
+}
+
+std::string duration_text(uint64_t ms) {
+  const auto seconds = static_cast<double>(ms) / 1000;
+  if (seconds < 120) return scaled_text(seconds, "s");
+  return seconds < 7200 ? scaled_text(seconds / 60, "min") : scaled_text(seconds / 3600, "h");
+}
+
+std::string energy_text(uint64_t mj) {
+  return mj < 1000 ? std::to_string(mj) + " mJ" : scaled_text(static_cast<double>(mj) / 1000, "J");
 }
 
 std::string in_place_text(const toolkit::InPlaceFacts& facts) {

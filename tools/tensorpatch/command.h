@@ -27,6 +27,7 @@ void add_verify(CLI::App& app, Action& action);
 void add_apply(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
 void add_diff(CLI::App& app, Action& action);
+void add_snap(CLI::App& app, Action& action);
 void add_bsdiff(CLI::App& app, Action& action);
 void add_bspatch(CLI::App& app, Action& action);
 void add_completion(CLI::App& app, Action& action);
@@ -35,7 +36,7 @@ void add_completion(CLI::App& app, Action& action);
 struct Command {
   std::string name;
   std::string description;
-  std::array<std::string, 3> examples;
+  std::vector<std::string> examples;
 };
 CLI::App* add_command(CLI::App& app, const Command& command);
 
@@ -125,6 +126,10 @@ std::string hex(const Bytes& bytes) {
 std::string bytes_text(uint64_t count);                     // "1,234 bytes"
 std::string percent_text(uint64_t part, uint64_t whole);    // "12.3 %"
 std::string plural_text(uint64_t count, std::string_view);  // "1 signature", "2 signatures"
+// "  key                   value\n"
+std::string row(std::string_view name, const std::string& value);
+std::string duration_text(uint64_t ms);  // "4.50 s"
+std::string energy_text(uint64_t mj);    // "45.0 J"
 // "a region of 81,920 bytes or more; ..."
 std::string in_place_text(const toolkit::InPlaceFacts& facts);
 Json in_place_json(const toolkit::InPlaceFacts& facts);

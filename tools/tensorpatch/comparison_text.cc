@@ -27,25 +27,6 @@ std::string printable(std::string text) {
   return text;
 }
 
-// The modules of a long name shrink to their first letters, from the left, and keep their numbers:
-// "m.l.12.self_attn.q_proj.weight". If that does not suffice the middle goes.
-std::string shortened(const std::string& name, size_t width) {
-  std::string text = printable(name);
-  size_t begin = 0;
-  for (;;) {
-    const size_t end = text.find_first_of("./", begin);
-    if (text.size() <= width || end == std::string::npos) break;
-    const bool is_number = std::all_of(text.begin() + static_cast<std::ptrdiff_t>(begin),
-                                       text.begin() + static_cast<std::ptrdiff_t>(end),
-                                       [](char c) { return c >= '0' && c <= '9'; });
-    if (!is_number && end > begin + 1) text.erase(begin + 1, end - begin - 1);
-    begin = text.find_first_of("./", begin) + 1;
-  }
-  if (text.size() <= width) return text;
-  const size_t tail = (width - 2) * 2 / 3;
-  return text.substr(0, width - 2 - tail) + ".." + text.substr(text.size() - tail);
-}
-
 std::string padded(std::string text, int width) {  // negative: to the right
   const size_t size = static_cast<size_t>(width < 0 ? -width : width);
   if (text.size() >= size) return text;
@@ -263,6 +244,25 @@ Json tensor_json(const TensorFacts& tensor) {
 }
 
 }  // namespace
+
+// The modules of a long name shrink to their first letters, from the left, and keep their numbers:
+// "m.l.12.self_attn.q_proj.weight". If that does not suffice the middle goes.
+std::string shortened(const std::string& name, size_t width) {
+  std::string text = printable(name);
+  size_t begin = 0;
+  for (;;) {
+    const size_t end = text.find_first_of("./", begin);
+    if (text.size() <= width || end == std::string::npos) break;
+    const bool is_number = std::all_of(text.begin() + static_cast<std::ptrdiff_t>(begin),
+                                       text.begin() + static_cast<std::ptrdiff_t>(end),
+                                       [](char c) { return c >= '0' && c <= '9'; });
+    if (!is_number && end > begin + 1) text.erase(begin + 1, end - begin - 1);
+    begin = text.find_first_of("./", begin) + 1;
+  }
+  if (text.size() <= width) return text;
+  const size_t tail = (width - 2) * 2 / 3;
+  return text.substr(0, width - 2 - tail) + ".." + text.substr(text.size() - tail);
+}
 
 std::string short_size(uint64_t size) {
   if (size < 1000) return std::to_string(size);

@@ -16,6 +16,9 @@ std::string comparison_text(const toolkit::Comparison& comparison);
 // docs/man/tensorpatch-diff.1 describes every key.
 Json comparison_json(const toolkit::Comparison& comparison);
 
+// A name in ASCII, its middle left out when it is longer than `width`.
+std::string shortened(const std::string& name, size_t width);
+
 // "12.3K": at most 5 characters.
 std::string short_size(uint64_t size);
 

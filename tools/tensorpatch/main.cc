@@ -39,8 +39,9 @@ int run(int argument_count, const char* const* arguments) {
       "  tensorpatch pack old.tflite new.tflite -o update.tpb --key release.key\n"
       "  tensorpatch apply old.tflite update.tpb -o new.tflite --pubkey release.key.pub");
   Action action;
-  for (const auto add : {add_keygen, add_pubkey, add_pack, add_sign, add_verify, add_apply,
-                         add_inspect, add_diff, add_bsdiff, add_bspatch, add_completion}) {
+  for (const auto add :
+       {add_keygen, add_pubkey, add_pack, add_sign, add_verify, add_apply, add_inspect, add_diff,
+        add_snap, add_bsdiff, add_bspatch, add_completion}) {
     add(app, action);
   }
   Terminal terminal;

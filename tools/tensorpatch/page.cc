@@ -44,26 +44,34 @@ std::string escaped(std::string_view text) {
   return out;
 }
 
-}  // namespace
-
-std::string page_text(const std::string& title, const Json& comparisons) {
+// `data` beside the title.
+std::string filled(std::string_view page_template, const std::string& title, Json data) {
   // A title of any bytes goes through JSON, which makes it UTF-8.
-  const Json data = {
-      {"title", title}, {"tool", "tensorpatch " TENSORPATCH_VERSION}, {"comparisons", comparisons}};
+  data["title"] = title;
+  data["tool"] = "tensorpatch " TENSORPATCH_VERSION;
   const std::string clean_title =
       Json::parse(Json(title).dump(-1, ' ', false, Json::error_handler_t::replace));
   std::string page;
-  std::string_view rest(kPageTemplate);
   const std::pair<std::string_view, std::string> parts[] = {{"<!--title-->", escaped(clean_title)},
                                                             {"<!--data-->", embeddable(data)}};
   for (const auto& [place, text] : parts) {
-    const size_t at = rest.find(place);
-    page += rest.substr(0, at);
+    const size_t at = page_template.find(place);
+    page += page_template.substr(0, at);
     page += text;
-    rest.remove_prefix(at + place.size());
+    page_template.remove_prefix(at + place.size());
   }
-  page += rest;
+  page += page_template;
   return page;
+}
+
+}  // namespace
+
+std::string page_text(const std::string& title, const Json& comparisons) {
+  return filled(kPageTemplate, title, {{"comparisons", comparisons}});
+}
+
+std::string snap_page_text(const std::string& title, const Json& report) {
+  return filled(kSnapTemplate, title, {{"report", report}});
 }
 
 }  // namespace tensorpatch::cli

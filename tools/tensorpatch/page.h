@@ -1,7 +1,8 @@
-// page.h: one HTML page about comparisons: treemap, histogram, plot by layers, table.
+// page.h: HTML pages: one about comparisons (treemap, histogram, plot by layers, table), and one
+// about a snapped model (size and metric against the grid, tensors before and after).
 //
-// It holds all it needs: style, script and the data as JSON, in which nothing can end the element
-// that it stands in. Template, style and script are in the folder page/.
+// A page holds all it needs: style, script and the data as JSON, in which nothing can end the
+// element that it stands in. Template, style and script are in the folder page/.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -13,5 +14,8 @@ namespace tensorpatch::cli {
 
 // `comparisons`: objects of comparison_json(), one a file, each perhaps with a "title".
 std::string page_text(const std::string& title, const Json& comparisons);
+
+// `report`: the object of toolkit::snap_report_json().
+std::string snap_page_text(const std::string& title, const Json& report);
 
 }  // namespace tensorpatch::cli

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -129,6 +130,8 @@ struct PackOptions {
   Path undo;  // empty: none. Else a bundle that leads back from new to old
   // Of what undo leads back to; must be given when security_version is not 0.
   std::optional<uint32_t> undo_security_version;
+  // Reports of components that were snapped; what they say is in the manifest.
+  std::vector<Path> snap_reports;
   std::optional<Signer> signer;
   unsigned jobs = 0;  // threads; 0: one a processor. The bytes do not depend on it
   ProgressCallback progress;
@@ -257,6 +260,99 @@ struct DiffOptions {
 };
 // Compares two files tensor by tensor and encodes the patch, which is counted, not kept.
 Result<Comparison> diff(const DiffOptions& options);
+
+// --- snap: a new model on a coarse grid around the old one ---------------------------------------
+
+enum class Better : uint8_t { kHigher, kLower };
+
+// Programs that judge a model, each given as words; no shell runs them. "{model}" stands for the
+// file to judge, "{predictions}" for a file that the program may write, one prediction a line. Exit
+// code 0 means that the model will do; a number that is printed is its metric as well: what
+// `metric_regex` matches last (its first group, if it has one), else the last line if that is a
+// number. The new model sets the mark, for each program by itself.
+struct Evaluation {
+  std::string command;
+  std::string regression;    // judges what the old model could do; empty: none
+  std::string metric_regex;  // ECMAScript, sought line by line
+  Better better = Better::kHigher;
+  double max_drop = 0;                 // >= 0; how much worse than the new model's a metric may be
+  unsigned max_evaluations = 10;       // models that are judged, old and new among them; >= 4
+  unsigned parallel = 1;               // evaluations at a time
+  std::chrono::seconds timeout{3600};  // for each program
+  // Folder for results by program and model digest, so that a run that was stopped goes on;
+  // empty: none are kept.
+  Path cache;
+};
+
+struct Score {
+  std::string failure;  // why the model will not do, in one line; empty: it will
+  std::optional<double> metric;
+  std::optional<double> regression;
+  std::optional<double> churn;  // share of the predictions that are not the new model's
+};
+
+struct SnapOptions {
+  Path old_file;
+  Path new_file;
+  Path output;  // a model like new_file
+  Existing existing = Existing::kKeep;
+  // 1/1024..3. None: 0.25 without an evaluation, with one the largest that passes and whose next
+  // finer passes too.
+  std::optional<double> grid;
+  std::optional<Evaluation> evaluation;
+  enum class Sizes : uint8_t { kNotMeasured, kMeasured } sizes = Sizes::kNotMeasured;
+  std::string profile = "linux";  // for which sizes are measured
+  unsigned jobs = 0;
+  ProgressCallback progress;
+};
+
+// A grid that was tried, or of which the size was measured.
+struct SnapCandidate {
+  double grid = 0;
+  Digest digest{};
+  std::optional<uint64_t> patch_size;
+  std::optional<Score> score;  // of an evaluation
+};
+
+struct SnapTensor {
+  std::string name;
+  std::string role;
+  std::string type;
+  std::vector<uint64_t> shape;
+  uint64_t size = 0;
+  std::string fate;                      // "snapped", "equal", "no match", "not finite", "no grid"
+  double step = 0;                       // of its grid; 0: none
+  double share_moved = 0;                // of the values
+  double update = 0;                     // root mean square of new - old
+  double error = 0;                      // and of snapped - new
+  std::optional<uint64_t> patch_before;  // bytes of the patch to new, and to the snapped file
+  std::optional<uint64_t> patch_after;
+};
+
+struct SnapReport {
+  std::optional<double> grid;  // none: no grid passed the evaluation, and nothing was written
+  std::string format;
+  std::string warning;  // a container that was taken as raw and why; else empty
+  uint64_t new_size = 0;
+  Digest old_digest{};
+  Digest new_digest{};
+  Digest snapped_digest{};
+  std::optional<uint64_t> new_patch_size;      // to new as it was
+  std::optional<uint64_t> snapped_patch_size;  // to the file that was written
+  std::optional<Score> old_score;
+  std::optional<Score> new_score;
+  std::optional<Score> snapped_score;
+  bool old_will_do = false;  // the old model passes: nothing need be shipped
+  unsigned evaluations = 0;  // models judged; `cached` of them by an earlier run
+  unsigned cached = 0;
+  std::vector<SnapCandidate> candidates;  // ascending grids
+  std::vector<SnapTensor> tensors;        // of the file that was written
+};
+// Writes the new model with its weights on a grid around the old one's, which is a new model to be
+// tested, signed and shipped in its place.
+Result<SnapReport> snap(const SnapOptions& options);
+// As docs/SNAP.md says; pack takes it.
+std::string snap_report_json(const SnapReport& report);
 
 // A text for people, such as a page about a comparison, and what it was made from.
 struct ReportFile {
@@ -438,6 +534,44 @@ struct InspectReport {
   std::vector<ComponentFacts> components;
 };
 Result<InspectReport> inspect(const InspectOptions& options);
+
+// --- simulate -----------------------------------------------------------------------------------
+
+struct SimulateOptions {
+  Path bundle;
+  std::vector<OldFile> old_files;  // one a component, in the bundle's order
+  Device device;
+  std::string profile = "mcu-64k";  // as for pack; of a microcontroller
+  double clock_mhz = 64;
+  std::string link;  // a name of bundle/radio.tsv, such as "nb-iot"; empty: none
+  ProgressCallback progress;
+};
+
+struct SimulatedStep {
+  double ms = 0;
+  double mj = 0;
+};
+
+// Counts are those of the device library's own run; instructions, times and energy are estimates.
+struct SimulateReport {
+  bool already_new = false;
+  std::vector<Digest> signed_by;
+  uint64_t workspace = 0;  // bytes of RAM, and
+  uint64_t applier = 0;    // of the applier object
+  std::optional<InPlaceFacts> in_place;
+  uint64_t erased = 0;   // bytes of flash
+  uint64_t written = 0;  // without the records
+  uint64_t records = 0;  // checkpoints, TENSORPATCH_CHECKPOINT_SIZE bytes each
+  uint64_t old_read = 0;
+  uint64_t new_read = 0;  // in place: of the region, old and new
+  uint64_t decode_instructions = 0;
+  uint64_t check_instructions = 0;  // hash and signature
+  SimulatedStep cpu;
+  SimulatedStep flash;
+  std::optional<SimulatedStep> link;
+};
+// Applies to nothing, as a device with this profile would, and says what that costs it.
+Result<SimulateReport> simulate(const SimulateOptions& options);
 
 // --- classic bsdiff patches (BSDIFF40)
 // ------------------------------------------------------------

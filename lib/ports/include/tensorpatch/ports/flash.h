@@ -8,8 +8,9 @@
  * The log keeps one small record (a checkpoint, the state of lib/slots) in two or more pages.
  * Records are appended with a sequence number and a check; the first one after each start goes to
  * a freshly erased page, because a word that a power cut has touched may look erased and is not.
- * So a cut leaves the record before or the new one. With three pages this holds also on chips
- * where a torn word reads now like this, now like that, and one page may be broken.
+ * So a cut leaves the record before or the new one. With three pages one of them may be broken.
+ * What a torn word reads as must not change from one read to the next; where it can, the record
+ * before may come back.
  *
  * No memory is allocated. Structures are the caller's and must outlive the applier; functions
  * return 0 unless said otherwise.
@@ -63,7 +64,7 @@ typedef struct tensorpatch_mac_port {
 /* Set the first three, zero the rest, open. */
 typedef struct tensorpatch_flash_log {
   const tensorpatch_flash* flash;
-  tensorpatch_flash_area area; /* two pages at least, three on chips with ECC */
+  tensorpatch_flash_area area; /* two pages at least */
   tensorpatch_mac_port mac;    /* compute NULL: none */
   /* Private. */
   uint64_t newest; /* offset of the newest record in the area */

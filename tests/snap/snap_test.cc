@@ -1,0 +1,233 @@
+// snap_test.cc: every container keeps its layout, every value is one that the decoder can make, the
+// update gets small, and what has no grid stays.
+// SPDX-License-Identifier: Apache-2.0
+#include "snap/snap.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "delta/predictors.h"
+#include "support/patch_maker.h"
+#include "support/temp_folder.h"
+
+namespace tensorpatch::snap {
+namespace {
+
+using Bytes = std::vector<uint8_t>;
+
+struct Values {
+  std::string name;
+  std::vector<uint64_t> shape;
+  std::vector<uint32_t> bits;
+};
+
+// A safetensors file of one element type.
+Bytes safetensors(const std::string& type, const std::vector<Values>& tensors) {
+  nlohmann::ordered_json header;
+  Bytes data;
+  const unsigned size = type == "F32" ? 4 : 2;
+  for (const Values& tensor : tensors) {
+    const size_t begin = data.size();
+    for (const uint32_t bits : tensor.bits) {
+      for (unsigned i = 0; i < size; ++i) data.push_back(static_cast<uint8_t>(bits >> (8 * i)));
+    }
+    header[tensor.name] = {
+        {"dtype", type}, {"shape", tensor.shape}, {"data_offsets", {begin, data.size()}}};
+  }
+  const std::string text = header.dump();
+  Bytes file;
+  for (unsigned i = 0; i < 8; ++i) file.push_back(static_cast<uint8_t>(text.size() >> (8 * i)));
+  file.insert(file.end(), text.begin(), text.end());
+  file.insert(file.end(), data.begin(), data.end());
+  return file;
+}
+
+struct Kind {
+  std::string name;
+  ValueType type;
+};
+const std::vector<Kind>& kinds() {
+  static const std::vector<Kind> all = {
+      {"F32", ValueType::kFloat32}, {"F16", ValueType::kFloat16}, {"BF16", ValueType::kBfloat16}};
+  return all;
+}
+
+uint32_t bits_of(ValueType type, double value) {
+  const Scaled scaled{std::llround(std::ldexp(value, 50)), -50};
+  return rounded_sum(float_shape(type), scaled, {0, 0}).bits;
+}
+
+double real_of(ValueType type, uint32_t bits) {
+  Scaled scaled{};
+  EXPECT_TRUE(scaled_of(float_shape(type), bits, &scaled));
+  return std::ldexp(static_cast<double>(scaled.value), scaled.exponent);
+}
+
+// A matrix and a vector, old and fine-tuned.
+test::FilePair float_pair(const Kind& kind, double update) {
+  std::mt19937 random(7);
+  std::normal_distribution<double> normal;
+  std::vector<Values> old_tensors{{"w", {64, 100}, {}}, {"b", {64}, {}}};
+  std::vector<Values> new_tensors = old_tensors;
+  for (size_t t = 0; t < 2; ++t) {
+    for (size_t i = 0; i < (t == 0 ? 6400U : 64U); ++i) {
+      const double value = normal(random) * 0.05;
+      old_tensors[t].bits.push_back(bits_of(kind.type, value));
+      new_tensors[t].bits.push_back(bits_of(kind.type, value + update * normal(random)));
+    }
+  }
+  return {safetensors(kind.name, old_tensors), safetensors(kind.name, new_tensors)};
+}
+
+struct Snapped {
+  Bytes file;
+  Report report;
+  model::Model model;
+};
+Snapped snap_pair(const test::FilePair& pair, double grid, unsigned jobs = 1) {
+  const model::Model old_model = model::parse(pair.old_file);
+  const model::Model new_model = model::parse(pair.new_file);
+  auto snapper = Snapper::study({pair.old_file, pair.new_file, &old_model, &new_model}, jobs);
+  EXPECT_TRUE(snapper.has_value());
+  test::MemorySink sink;
+  Options options;
+  options.grid = grid;
+  options.jobs = jobs;
+  auto report = snapper->write(options, sink);
+  EXPECT_TRUE(report.has_value());
+  model::Model model = model::parse(sink.data);
+  return {std::move(sink.data), std::move(*report), std::move(model)};
+}
+
+size_t patch_size(const Bytes& old_file, const Bytes& new_file) {
+  const test::PatchMaker maker({{old_file, new_file}});
+  return maker.round_trip(0, test::options_for("linux", new_file.size())).size();
+}
+
+bool same_layout(const model::Model& a, const model::Model& b) {
+  if (a.format != b.format || a.segments.size() != b.segments.size()) return false;
+  for (size_t i = 0; i < a.segments.size(); ++i) {
+    if (a.segments[i].offset != b.segments[i].offset || a.segments[i].name != b.segments[i].name ||
+        a.segments[i].shape != b.segments[i].shape) {
+      return false;
+    }
+  }
+  return true;
+}
+
+TEST(Snap, EveryValueIsOneOfTheGridAndTheCoderFindsIt) {
+  for (const Kind& kind : kinds()) {
+    const test::FilePair pair = float_pair(kind, 0.002);
+    for (const double grid : {0.25, 1.0, 2.0}) {
+      SCOPED_TRACE(kind.name + " " + std::to_string(grid));
+      const Snapped snapped = snap_pair(pair, grid);
+      const model::Segment& matrix = snapped.model.segments[1];
+      ASSERT_EQ(matrix.name, "w");
+      const TensorReport& report = snapped.report.tensors[0];
+      EXPECT_EQ(report.fate, Fate::kSnapped);
+      EXPECT_NEAR(report.step, grid * 0.002, grid * 0.0003);
+      EXPECT_LT(report.error, grid * 0.002 / 2);
+      delta::ValuePair values;
+      values.type = kind.type;
+      values.old_values = pair.old_file.data() + matrix.offset;
+      values.new_values = snapped.file.data() + matrix.offset;
+      values.count = 6400;
+      EXPECT_TRUE(delta::find_grid(values).has_value());
+      const size_t before = patch_size(pair.old_file, pair.new_file);
+      const size_t after = patch_size(pair.old_file, snapped.file);
+      const double bits = 8.0 * static_cast<double>(after) / 6400;
+      EXPECT_LT(bits, grid < 1 ? 4.6 : grid < 2 ? 2.6 : 1.9);
+      EXPECT_LT(after, before);
+    }
+  }
+}
+
+TEST(Snap, TheUpdateStaysUnbiased) {
+  const Kind& kind = kinds()[0];
+  const test::FilePair pair = float_pair(kind, 0.002);
+  const Snapped snapped = snap_pair(pair, 3);
+  const uint64_t offset = snapped.model.segments[1].offset;
+  double along = 0, squares = 0;
+  for (size_t i = 0; i < 6400; ++i) {
+    const auto at = [&](const Bytes& file) {
+      return real_of(kind.type, load_value(file.data() + offset + 4 * i, 4));
+    };
+    const double update = at(pair.new_file) - at(pair.old_file);
+    along += update * (at(snapped.file) - at(pair.old_file));
+    squares += update * update;
+  }
+  EXPECT_NEAR(along / squares, 1, 0.02);  // a grid of 3 without its multiple would give 0.78
+}
+
+TEST(Snap, TheBytesDoNotDependOnThreads) {
+  const test::FilePair pair = float_pair(kinds()[0], 0.01);
+  EXPECT_EQ(snap_pair(pair, 0.5, 1).file, snap_pair(pair, 0.5, 4).file);
+}
+
+TEST(Snap, WhatHasNoGridStaysAsInNew) {
+  const uint32_t one = std::bit_cast<uint32_t>(1.0f), two = std::bit_cast<uint32_t>(2.0f);
+  const uint32_t infinity = std::bit_cast<uint32_t>(std::numeric_limits<float>::infinity());
+  const std::vector<uint32_t> ones(64, one), twos(64, two);
+  std::vector<uint32_t> broken = twos;
+  broken[5] = infinity;
+  const test::FilePair pair{
+      safetensors("F32",
+                  {{"equal", {8, 8}, ones}, {"shape", {8, 8}, ones}, {"broken", {8, 8}, ones}}),
+      safetensors("F32", {{"equal", {8, 8}, ones},
+                          {"shape", {4, 16}, twos},
+                          {"broken", {8, 8}, broken},
+                          {"added", {64}, twos}})};
+  const Snapped snapped = snap_pair(pair, 1);
+  EXPECT_EQ(snapped.file, pair.new_file);
+  std::vector<Fate> fates;
+  for (const TensorReport& tensor : snapped.report.tensors) fates.push_back(tensor.fate);
+  EXPECT_EQ(fates, (std::vector{Fate::kEqual, Fate::kNoMatch, Fate::kNotFinite, Fate::kNoMatch}));
+}
+
+TEST(Snap, EveryContainerKeepsItsLayout) {
+  for (const char* kind : {"int8.tflite", "f32.tflite", "behind.tflite", "onnx", "gguf",
+                           "f16.safetensors", "bf16.safetensors"}) {
+    SCOPED_TRACE(kind);
+    const auto load = [&](const char* version) {
+      const std::string text =
+          test::read_file(std::string(TENSORPATCH_TEST_MODELS "/") + version + "." + kind);
+      return Bytes(text.begin(), text.end());
+    };
+    const test::FilePair pair{load("v1"), load("v2")};
+    const Snapped snapped = snap_pair(pair, 1);
+    EXPECT_TRUE(same_layout(snapped.model, model::parse(pair.new_file)));
+    EXPECT_LT(patch_size(pair.old_file, snapped.file),
+              patch_size(pair.old_file, pair.new_file) * 4 / 5);
+  }
+}
+
+TEST(Snap, FilesWithChecksumsAreRefused) {
+  const std::string text = test::read_file(TENSORPATCH_TEST_MODELS "/v2.npz");
+  const Bytes file(text.begin(), text.end());
+  const model::Model model = model::parse(file);
+  const auto snapper = Snapper::study({file, file, &model, &model}, 1);
+  ASSERT_FALSE(snapper.has_value());
+  EXPECT_EQ(snapper.error().code, TENSORPATCH_E_USAGE);
+}
+
+TEST(Snap, GridsOutOfRangeAreRefused) {
+  const test::FilePair pair = float_pair(kinds()[0], 0.01);
+  const model::Model old_model = model::parse(pair.old_file);
+  const model::Model new_model = model::parse(pair.new_file);
+  auto snapper = Snapper::study({pair.old_file, pair.new_file, &old_model, &new_model}, 1);
+  ASSERT_TRUE(snapper.has_value());
+  for (const double grid : {0.0, -1.0, 3.5, std::nan("")}) {
+    test::MemorySink sink;
+    Options options;
+    options.grid = grid;
+    EXPECT_FALSE(snapper->write(options, sink).has_value()) << grid;
+  }
+}
+
+}  // namespace
+}  // namespace tensorpatch::snap
