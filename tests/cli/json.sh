@@ -95,10 +95,10 @@ head -c 100 plain.tpb | "$TENSORPATCH" apply old.tflite - -o n4 --pubkey k.pub -
 [ $code -eq 6 ] || fail "exit code $code instead of 6"
 json 'j["error"]["exit_code"] == 6 and j["error"]["next_offset"] == 0'
 
-# --help of every command ends with three commands that could be typed.
+# --help of every command ends with three commands or more that could be typed.
 for command in keygen pubkey pack sign verify apply inspect bsdiff bspatch; do
   ok $command --help
-  [ "$(sed -n '/^Examples:/,$p' "$out" | grep -c tensorpatch)" -eq 3 ] ||
+  [ "$(sed -n '/^Examples:/,$p' "$out" | grep -c tensorpatch)" -ge 3 ] ||
     fail "$command --help does not end with three examples"
 done
 ok --version

@@ -19,9 +19,14 @@ Json step_json(const toolkit::SimulatedStep& step) {
   return {{"ms", rounded(step.ms)}, {"mj", rounded(step.mj)}};
 }
 
+// The sum of what is shown.
 toolkit::SimulatedStep total_of(const toolkit::SimulateReport& report) {
-  const toolkit::SimulatedStep link = report.link.value_or(toolkit::SimulatedStep{});
-  return {report.cpu.ms + report.flash.ms + link.ms, report.cpu.mj + report.flash.mj + link.mj};
+  toolkit::SimulatedStep total{};
+  for (const auto& step : {report.cpu, report.flash, report.link.value_or(total)}) {
+    total.ms += static_cast<double>(rounded(step.ms));
+    total.mj += static_cast<double>(rounded(step.mj));
+  }
+  return total;
 }
 
 std::string text_of(const toolkit::SimulateOptions& options,
