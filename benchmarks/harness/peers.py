@@ -41,7 +41,7 @@ class Peer:
     module: str = ''    # Python's, that must be there
     ask: tuple = ()     # what says the version of a program without a package
     extra: int = 0      # bytes that the harness itself puts into the patch file
-    slow: int = 0       # measured up to --slow-limit bytes of new divided by this only; 0: always
+    slow: float = 0     # measured up to --slow-limit bytes of new divided by this only; 0: always
 
     def missing(self):
         if self.program and shutil.which(self.program) is None:
@@ -52,7 +52,7 @@ class Peer:
 
     def takes(self, size, slow_limit):
         """Whether a pair with so many bytes of new is measured."""
-        return not self.slow or slow_limit is None or size <= slow_limit // self.slow
+        return not self.slow or slow_limit is None or size <= slow_limit / self.slow
 
     def version(self):
         if self.module:
@@ -146,11 +146,11 @@ OTHERS = [
     worker('casync', 'delta', program='casync', package='casync'),
     worker('ostree', 'delta', program='ostree', package='ostree', slow=1),
     Peer('hdiffz', 'delta',
-         lambda job: [['hdiffz', '-f', '-m-1', '-SD', '-c-lzma2-9-16m', job.old, job.new,
-                       job.patch]],
+         lambda job: [['hdiffz', '-f', '-m-1', '-SD', '-block-0', '-c-lzma2-9-16m', job.old,
+                       job.new, job.patch]],
          lambda job: [['hpatchz', '-f', job.old, job.patch, job.out]], 'hdiffz',
          ask=('hdiffz', '-v')),
-    worker('hdiffpatch', 'delta', module='hdiffpatch', slow=1),
+    worker('hdiffpatch', 'delta', module='hdiffpatch', slow=1 / 16),
     worker('hpatchlite', 'delta', module='hdiffpatch', slow=1),
     detools('lzma', slow=0),
     detools('heatshrink'),

@@ -175,7 +175,7 @@ def limits(options, peers):
     slow = {}
     for peer in peers:
         if peer.slow and options.slow_limit is not None:
-            slow.setdefault(options.slow_limit // peer.slow, []).append(peer.name)
+            slow.setdefault(int(options.slow_limit / peer.slow), []).append(peer.name)
     for limit, names in slow.items():
         yield f'only pairs with new of at most {limit:,} bytes: {", ".join(names)}'
     if options.instructions:

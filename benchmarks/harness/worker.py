@@ -28,14 +28,17 @@ def run(*argv, **options):
 
 def hdiffpatch_diff(old, new):
     import hdiffpatch
-    tries = [hdiffpatch.Lzma2Config(level=9, window=24), hdiffpatch.ZStdConfig(level=22, window=24)]
-    return min((hdiffpatch.diff(read(old), read(new), compression=each) for each in tries),
-               key=len)
+    lzma2 = hdiffpatch.Lzma2Config(level=9, window=24)
+    zstd = hdiffpatch.ZStdConfig(level=22, window=24)
+    old, new = read(old), read(new)
+    tries = [hdiffpatch.diff(old, new, compression=each) for each in (lzma2, zstd)]
+    return min(*tries, hdiffpatch.diff_lite(old, new, compression=lzma2), key=len)
 
 
 def hdiffpatch_apply(old, patch):
     import hdiffpatch
-    return hdiffpatch.apply(read(old), read(patch))
+    old, patch = read(old), read(patch)
+    return (hdiffpatch.apply_lite if patch.startswith(b'hI') else hdiffpatch.apply)(old, patch)
 
 
 def hpatchlite_diff(old, new):
