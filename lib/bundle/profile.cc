@@ -143,14 +143,14 @@ uint8_t log2_at_least(uint64_t size) {  // the least n with 2^n >= size
 
 // Lowers what a file of this size cannot use: tables grow with the bytes that fill them.
 void lower_to_file(PatchLimits& limits, uint8_t min_history, uint64_t largest_new_size) {
-  constexpr int kCellsPerByteLog2 = 3;
+  constexpr int kCellsPerByteLog2 = 6;
   const int size_log2 = log2_at_least(largest_new_size);
   const auto lower = [](uint8_t& value, int most, uint8_t least) {
     if (value > most) value = std::min(value, std::max(static_cast<uint8_t>(most), least));
   };
   lower(limits.history_log2, size_log2, min_history);
   lower(limits.byte_cells_log2, size_log2 + kCellsPerByteLog2, kMinByteCellsLog2);
-  lower(limits.match_log2, size_log2, kMinMatchLog2);
+  lower(limits.match_log2, size_log2 + 1, kMinMatchLog2);  // old may be learnt too
   lower(limits.column_log2, size_log2, kMinColumnLog2);
 }
 

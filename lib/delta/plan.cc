@@ -796,9 +796,8 @@ class Planner {
 std::vector<Operation> whole_operations(const ComponentInput& input, const PatchOptions& options) {
   std::vector<Operation> all;
   if ((options.codecs >> format::kCodecBytes & 1) == 0 ||
-      options.limits.byte_cells_log2 < kStrongCells || options.limits.history_log2 < 16 ||
-      input.new_bytes.empty() || input.new_bytes.size() > kMaxWholeNew ||
-      input.old_bytes.size() > kMaxWholeOld) {
+      options.limits.byte_cells_log2 < kStrongCells || input.new_bytes.empty() ||
+      input.new_bytes.size() > kMaxWholeNew || input.old_bytes.size() > kMaxWholeOld) {
     return all;
   }
   Operation operation;
