@@ -47,12 +47,12 @@ TEST(Profile, NamedOnesAreThoseOfTheDesign) {
 
 TEST(Profile, SmallFilesNeedLess) {
   const Profile linux_profile = find_profile("linux").value();
-  const PatchLimits small = fit_limits(linux_profile, 3000).value();
+  const PatchLimits small = fit_limits(linux_profile, 500).value();
   const PatchLimits large = fit_limits(linux_profile, 1 << 30).value();
   EXPECT_LT(workspace_size(small), workspace_size(large));
   EXPECT_EQ(small.history_log2, 14);  // four writes of 4,096
   EXPECT_EQ(small.byte_cells_log2, 15);
-  EXPECT_EQ(small.match_log2, 12);
+  EXPECT_EQ(small.match_log2, 10);
   EXPECT_EQ(large.history_log2, linux_profile.limits.history_log2);
 }
 
