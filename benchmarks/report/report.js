@@ -238,7 +238,8 @@
     : peer.role === "delta" ? "other" : "quiet";
   function drawTimes() {
     const key = byId("action").value;
-    const shown = data.peers.filter((peer) => peer.placed.share && peer.placed[key]);
+    const shown = data.peers.filter((peer) => peer.placed.share && peer.placed[key] &&
+      peer.pairs * 10 >= measured.length);
     const plot = canvas("time", 430, "Size against time");
     const margin = { left: 58, right: 96, top: 12, bottom: 30 };
     const { x, y } = axes(plot, span(shown.map((peer) => peer.placed[key]), 1.4),

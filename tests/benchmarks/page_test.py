@@ -117,8 +117,8 @@ class Page(unittest.TestCase):
                     apply_cpu=random.random() + 0.01, diff_peak_kib=random.randrange(900, 90000),
                     flips='0/1/0/3' if peer == 'bsdiff' else '0/4/0/0'))
         # Dots on one spot, whose names must not lie on each other.
-        rows += [support.row('pair-0', f'crowded-{i}', 'delta', 9000, new_bytes=1000,
-                             diff_cpu=0.5, apply_cpu=0.5) for i in range(6)]
+        rows += [support.row(f'pair-{pair}', f'crowded-{i}', 'delta', 9000, diff_cpu=0.5,
+                             apply_cpu=0.5) for i in range(6) for pair in range(3)]
         results = support.table(self.folder / 'r.tsv', rows, ['machine: a <i>test</i>'])
         self.page = self.folder / 'page.html'
         self.page.write_text(report.page(*report.load([results]), f'A title {HOSTILE}'))
