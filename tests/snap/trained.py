@@ -1,12 +1,12 @@
 # trained.py: snaps networks that are really trained, packs them, and measures both.
 #
 # usage: trained.py TENSORPATCH [--table FILE]    all pairs; FILE gets the table of docs/SNAP.md
-#        trained.py judge MODEL old|new           prints the loss of a model (for --eval)
+#        trained.py judge MODEL known|all         prints the loss of a model (for --eval)
 # For each network and update of networks.py: the sizes of real bundles, lossless and on grids of
 # 0.25, 1 and 2, and the metric on held-out data of the old task and of the update's. Checked are
 # the sizes, that 0.25 changes nothing beyond the noise of the test set, and that a regression
-# program keeps snap from a grid that the new task alone would let pass. Needs PyTorch and
-# safetensors.
+# program keeps snap from a grid that an evaluation which looks at too little would let pass. Needs
+# PyTorch and safetensors.
 # SPDX-License-Identifier: Apache-2.0
 import argparse
 import copy
@@ -23,6 +23,7 @@ import networks
 
 GRIDS = (0.25, 1, 2)
 SEED = 1
+MOST_LOST = 0.03  # nats
 # What the evidence behind the method had on networks of these kinds (fp32, order-0 code lengths).
 EVIDENCE = {
     'conv net, domain shift': '1.39x; 7.6x, 14x, 22x',
@@ -115,35 +116,35 @@ def check(pair, failures):
             failures.append(f'{pair.name}, {pair.kind}: {words}')
     bits = 32 if pair.kind == torch.float32 else 16
     if pair.update != 'merged LoRA':  # whose structure the coder finds without any loss
-        expect(pair.ratio(0.25) > bits / 32 * 6, f'only {pair.ratio(0.25):.1f}x on a grid of 0.25')
-        expect(pair.ratio(1) > bits / 32 * 10.5, f'only {pair.ratio(1):.1f}x on a grid of 1')
-        expect(pair.ratio(2) > bits / 32 * 14, f'only {pair.ratio(2):.1f}x on a grid of 2')
+        # The conv net has 17,000 weights: its vectors and the bundle's head weigh.
+        for grid, least in zip(GRIDS, (6, 9, 10.5) if 'conv' in pair.name else (7, 13, 20)):
+            expect(pair.ratio(grid) > bits / 32 * least,
+                   f'only {pair.ratio(grid):.1f}x on a grid of {grid}')
     for task in (0, 1):
         expect(abs(pair.loss(0.25, task)) < 1.5, f'{pair.loss(0.25, task):.2f} points lost')
 
 
 def regression_matters(program, folder, failures):
-    """With a judge of the new task alone, and with one of the old task too."""
+    """Judged by the letters that the old model knew, and by all letters as well."""
     me = f'{sys.executable} {pathlib.Path(__file__).resolve()} judge {{model}}'
     old, new = folder / 'old.safetensors', folder / 'new.safetensors'
-    common = ['snap', old, new, '--lower-is-better', '--max-drop', 0.03,
-              '--cache', folder / 'cache']
-    alone = call(program, *common, '-o', folder / 'alone.safetensors', '--eval', f'{me} new')
-    both = call(program, *common, '-o', folder / 'both.safetensors', '--eval', f'{me} new',
-                '--regression', f'{me} old')
-    losses = [judge(folder / f'{name}.safetensors', 'old') for name in ('new', 'alone', 'both')]
-    print(f'new task alone: grid {alone["grid"]}, loss on the old task {losses[0]:.3f} -> '
-          f'{losses[1]:.3f}; with the old task: grid {both["grid"]}, {losses[2]:.3f}', flush=True)
+    common = ['snap', old, new, '--lower-is-better', '--max-drop', MOST_LOST,
+              '--cache', folder / 'cache', '--eval', f'{me} known']
+    alone = call(program, *common, '-o', folder / 'alone.safetensors')
+    both = call(program, *common, '-o', folder / 'both.safetensors', '--regression', f'{me} all')
+    losses = [judge(folder / f'{name}.safetensors', 'all') for name in ('new', 'alone', 'both')]
+    print(f'known letters alone: grid {alone["grid"]}, loss on all letters {losses[0]:.3f} -> '
+          f'{losses[1]:.3f}; with all letters: grid {both["grid"]}, {losses[2]:.3f}', flush=True)
     if not both['grid'] < alone['grid']:
         failures.append(f'the regression program changed nothing: {alone["grid"]} {both["grid"]}')
-    if losses[1] - losses[0] <= 0.03 or losses[2] - losses[0] > 0.03:
-        failures.append(f'losses on the old task: {losses}')
+    if losses[1] - losses[0] <= MOST_LOST or losses[2] - losses[0] > MOST_LOST:
+        failures.append(f'losses on all letters: {losses}')
     return alone['grid'], both['grid'], losses
 
 
 def judge(path, task):
     network = networks.Language(SEED)
-    return network.loss(read(network, path), {'tongue': 1} if task == 'new' else {})
+    return network.loss(read(network, path), {'letters': 20} if task == 'known' else {})
 
 
 def main():
@@ -164,7 +165,7 @@ def main():
                 check(made, failures)
                 rows.append(made.row())
                 print(rows[-1], flush=True)
-                if made.name == 'transformer, new domain' and kind == torch.float32:
+                if made.name == 'transformer, added letters' and kind == torch.float32:
                     caught = regression_matters(options.program, folder, failures)
     if options.table:
         write_table(options.table, rows, caught)
@@ -191,10 +192,10 @@ networks of the same kinds, order-0 code lengths of the weights alone; lossless,
 |---|---|---|---|---|---|---|---|---|
 """ + '\n'.join(rows) + f"""
 
-A regression program matters (transformer, new domain, fp32, at most 0.03 nats lost): judged by the
-new task alone, the search takes a grid of {alone:g}, and the loss on the old task goes from
-{losses[0]:.3f} to {losses[1]:.3f} nats; judged by the old task too, it takes {both:g}, with
-{losses[2]:.3f}.
+A regression program matters (transformer, added letters, fp32, at most {MOST_LOST} nats lost):
+judged by the letters that the old model knew alone, the search takes a grid of {alone:g}, and the
+loss on all letters goes from {losses[0]:.3f} to {losses[1]:.3f} nats; with all letters as the
+regression program it takes {both:g}, with {losses[2]:.3f}.
 """
     path.write_text(text)
 
