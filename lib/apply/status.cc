@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tensorpatch/apply.h"
 
+// One line for each code is no complexity. NOLINTNEXTLINE(readability-function-size)
 extern "C" const char* tensorpatch_status_text(tensorpatch_status status) {
   switch (status) {
     case TENSORPATCH_OK:

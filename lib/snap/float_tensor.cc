@@ -13,22 +13,22 @@ namespace {
 constexpr double kVectorGrid = 1.0 / 16;
 constexpr double kMostSteps = 1 << 19;  // within what the encoder looks for
 
-template <ValueType type>
+template <ValueType kType>
 double real_of(uint32_t bits) {
-  if constexpr (type == ValueType::kFloat32) return std::bit_cast<float>(bits);
-  if constexpr (type == ValueType::kBfloat16) return std::bit_cast<float>(bits << 16);
+  if constexpr (kType == ValueType::kFloat32) return std::bit_cast<float>(bits);
+  if constexpr (kType == ValueType::kBfloat16) return std::bit_cast<float>(bits << 16);
   // float16: the exponent's bias is mended by a product, which is exact for subnormals too.
   const double size = double{std::bit_cast<float>((bits & 0x7FFF) << 13)} * 0x1p112;
   return (bits & 0x8000) != 0 ? -size : size;
 }
 
-template <ValueType type>
+template <ValueType kType>
 bool is_finite(uint32_t bits) {
-  constexpr FloatShape kShape = float_shape(type);
+  constexpr FloatShape kShape = float_shape(kType);
   return (bits >> kShape.mantissa_bits & kShape.exponent_mask) != kShape.exponent_mask;
 }
 
-template <ValueType type>
+template <ValueType kType>
 class FloatTensor : public Tensor {
  public:
   FloatTensor(bool is_matrix, TensorBytes bytes) : is_matrix_(is_matrix), bytes_(bytes) {}
@@ -40,8 +40,8 @@ class FloatTensor : public Tensor {
   Sums study(Stretch stretch) const override {
     Sums sums;
     each(stretch, [&](uint64_t, uint32_t old_bits, uint32_t new_bits) {
-      sums.finite = sums.finite && is_finite<type>(old_bits) && is_finite<type>(new_bits);
-      const double update = real_of<type>(new_bits) - real_of<type>(old_bits);
+      sums.finite = sums.finite && is_finite<kType>(old_bits) && is_finite<kType>(new_bits);
+      const double update = real_of<kType>(new_bits) - real_of<kType>(old_bits);
       sums.squares += update * update;
       sums.largest = std::max(sums.largest, std::abs(update));
     });
@@ -52,7 +52,7 @@ class FloatTensor : public Tensor {
     Sums sums;
     if (!is_matrix_) return sums;
     each(stretch, [&](uint64_t, uint32_t old_bits, uint32_t new_bits) {
-      const double update = real_of<type>(new_bits) - real_of<type>(old_bits);
+      const double update = real_of<kType>(new_bits) - real_of<kType>(old_bits);
       sums.steps += std::nearbyint(update / wanted.step) * update;
     });
     return sums;
@@ -70,11 +70,11 @@ class FloatTensor : public Tensor {
     Sums sums;
     const double unit = is_matrix_ ? wanted.step : step_of(grid);
     each(stretch, [&](uint64_t i, uint32_t old_bits, uint32_t new_bits) {
-      const double fresh = real_of<type>(new_bits);
-      const double steps = std::nearbyint((fresh - real_of<type>(old_bits)) / unit);
-      const uint32_t bits = grid_value(type, old_bits, grid, static_cast<int32_t>(steps));
+      const double fresh = real_of<kType>(new_bits);
+      const double steps = std::nearbyint((fresh - real_of<kType>(old_bits)) / unit);
+      const uint32_t bits = grid_value(kType, old_bits, grid, static_cast<int32_t>(steps));
       std::memcpy(out + i * kSize, &bits, kSize);
-      const double error = real_of<type>(bits) - fresh;
+      const double error = real_of<kType>(bits) - fresh;
       sums.errors += error * error;
       sums.moved += bits != old_bits ? 1 : 0;
     });
@@ -82,7 +82,7 @@ class FloatTensor : public Tensor {
   }
 
  private:
-  static constexpr unsigned kSize = value_size(type);
+  static constexpr unsigned kSize = value_size(kType);
 
   // Vectors are few: a fine step of their own.
   double own_step(const Sums& sums, double step) const {

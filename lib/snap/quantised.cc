@@ -249,7 +249,8 @@ class Quantised {
     for (auto& [name, group] : groups_) {
       if (is_activation(group)) by_scale[group.new_scales[0]].push_back(&group);
     }
-    for (const auto& [scale, groups] : by_scale) {
+    for (const auto& of_one_scale : by_scale) {
+      const std::vector<Group*>& groups = of_one_scale.second;
       const bool stays = std::ranges::all_of(groups, [&](const Group* group) {
         return group->old_scales == groups[0]->old_scales && hardly_moved(*group);
       });

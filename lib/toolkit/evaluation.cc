@@ -6,7 +6,6 @@
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <ranges>
 
 #include "base/parallel.h"
 #include "base/program.h"
@@ -116,7 +115,9 @@ Result<Judge> Judge::make(const Evaluation& evaluation, const Path& scratch,
 
 Verdict Judge::read_output(const std::string& output) const {
   Verdict verdict;
-  for (const std::string_view line : lines_of(output) | std::views::reverse) {
+  const std::vector<std::string_view> lines = lines_of(output);
+  for (auto it = lines.rbegin(); it != lines.rend(); ++it) {
+    const std::string_view line = *it;
     if (trimmed(line).empty() || line.size() > kLongestLine) continue;
     if (!metric_) {
       verdict.metric = number(line);
