@@ -504,7 +504,8 @@ class ByteModel {
   // Of the last kMatchLength bytes.
   template <class Past>
   uint32_t match_key(const Past& past) const {
-    const uint32_t word = past.back(1) << 8 | static_cast<uint32_t>(past.back(2)) << 16 |
+    const uint32_t word = static_cast<uint32_t>(past.back(1)) << 8 |
+                          static_cast<uint32_t>(past.back(2)) << 16 |
                           static_cast<uint32_t>(past.back(3)) << 24;
     return (word * 0x9E3779B1u) >> (32 - t_.matches_log2);
   }
