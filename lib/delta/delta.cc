@@ -82,9 +82,7 @@ class PatchMaker {
     Chunk chunk;
     std::vector<uint8_t> payload = encode(
         plan_interval(components_, component_, options_, {begin, last}, interval), interval, chunk);
-    const bool all = interval.end - interval.begin == input_.new_bytes.size();
-    for (const Operation& operation :
-         all ? whole_operations(input_, options_) : std::vector<Operation>{}) {
+    for (const Operation& operation : whole_operations(input_, options_, interval)) {
       Chunk other;
       std::vector<uint8_t> whole = encode({{operation, 0}}, interval, other);
       if (whole.size() >= payload.size()) continue;

@@ -300,7 +300,8 @@ class Planner {
       chosen = {whole};
     };
     for (const PlannedOperation& whole : whole_region(region, size)) try_whole(whole);
-    if (chosen.size() == 1 && chosen[0].operation.size == size && structures_allowed()) {
+    if (chosen[0].operation.size == size && chosen[0].operation.kind == OperationKind::kBytes &&
+        structures_allowed()) {
       PlannedOperation whole = chosen[0];
       whole.operation.width_log2 = kStructures;
       try_whole(whole);
@@ -793,9 +794,11 @@ class Planner {
 
 }  // namespace
 
-std::vector<Operation> whole_operations(const ComponentInput& input, const PatchOptions& options) {
+std::vector<Operation> whole_operations(const ComponentInput& input, const PatchOptions& options,
+                                        const Interval& interval) {
   std::vector<Operation> all;
-  if ((options.codecs >> format::kCodecBytes & 1) == 0 ||
+  if (interval.end - interval.begin != input.new_bytes.size() ||
+      (options.codecs >> format::kCodecBytes & 1) == 0 ||
       options.limits.byte_cells_log2 < kStrongCells || input.new_bytes.empty() ||
       input.new_bytes.size() > kMaxWholeNew || input.old_bytes.size() > kMaxWholeOld) {
     return all;

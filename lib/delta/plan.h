@@ -28,7 +28,9 @@ std::vector<PlannedOperation> plan_interval(const std::vector<ComponentInput>& c
                                             std::span<const Alignment> alignments,
                                             const Interval& interval);
 
-// Ways to code a small new file as one operation of bytes that learns all of old, types or not.
-std::vector<Operation> whole_operations(const ComponentInput& input, const PatchOptions& options);
+// Ways to code a small new file, when the interval is all of it, as one operation of bytes that
+// learns all of old, types or not.
+std::vector<Operation> whole_operations(const ComponentInput& input, const PatchOptions& options,
+                                        const Interval& interval);
 
 }  // namespace tensorpatch::delta
