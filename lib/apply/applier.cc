@@ -6,7 +6,7 @@
 //
 // Workspace: [kMessageSize: the statement in DSSE framing][4 digests][kMaxStepInput: left-over
 // payload][block buffer][decoder]. While signatures are read, the block buffer holds the record at
-// hand and the key ids seen; while files are hashed, the bytes read.
+// hand and the key hints seen; while files are hashed, the bytes read.
 // SPDX-License-Identifier: Apache-2.0
 #include <string.h>
 
@@ -14,6 +14,7 @@
 #include "codec.h"
 #include "format.h"
 #include "in_place.h"
+#include "packed_statement.h"
 #include "patch_decoder.h"
 #include "tensorpatch/apply.h"
 #include "wire.h"
@@ -43,9 +44,10 @@ static_assert(kMessageSize <= TENSORPATCH_MAX_MESSAGE_SIZE);
 
 // In the block buffer while signatures are read.
 constexpr size_t kRecordAt = kBufferAt;
-constexpr size_t kSeenIdsAt = kRecordAt + format::kSignatureHeaderSize + format::kMaxSignatureSize;
+constexpr size_t kSeenHintsAt =
+    kRecordAt + format::kSignatureHeaderSize + format::kMaxSignatureSize;
 constexpr size_t kMinWorkspace =
-    kSeenIdsAt + format::kMaxSignatures * TENSORPATCH_KEY_ID_SIZE;  // to reach the statement's own
+    kSeenHintsAt + format::kMaxSignatures * format::kKeyHintSize;  // to reach the statement's own
 
 constexpr size_t kEd25519KeySize = 32;
 constexpr size_t kP256KeySize = 65;    // 0x04, x, y
@@ -91,10 +93,10 @@ struct Applier {
   PatchInput input;
   PatchDecoder decoder;
   uint32_t filled;  // bytes collected of the thing that the state waits for
-  uint32_t wanted;  // bytes of the signature at hand, of the manifest
+  uint32_t wanted;  // bytes of the stored statement, of the signature at hand, of the manifest
   uint32_t valid_signatures;
   uint32_t skip;  // payload bytes before the restart point in the block that a checkpoint names
-  uint16_t statement_size;
+  PackedStatement packed;
   uint16_t signatures_left;  // bytes
   uint16_t status;
   uint8_t version[2];
@@ -142,8 +144,8 @@ PatchLimits limits_of(const uint8_t* statement_header) {
   PatchLimits limits{};
   limits.block_size = wire::read_u32(statement_header + header::kBlockSize);
   limits.restart_interval = wire::read_u32(statement_header + header::kRestartInterval);
-  limits.erase_size = wire::read_u32(statement_header + header::kEraseSize);
-  limits.write_size = wire::read_u32(statement_header + header::kWriteSize);
+  limits.erase_size = wire::power_of_two(statement_header[header::kEraseLog2]);
+  limits.write_size = wire::power_of_two(statement_header[header::kWriteLog2]);
   limits.history_log2 = statement_header[header::kHistoryLog2];
   limits.value_slots = statement_header[header::kValueSlots];
   limits.value_level = statement_header[header::kValueLevel];
@@ -258,12 +260,6 @@ HashResult hash_slice(Applier* a, Feed* feed, const HashJob& job) {
 tensorpatch_status check_prefix(const uint8_t* prefix) {
   if (memcmp(prefix, format::kMagic, sizeof format::kMagic) != 0) return TENSORPATCH_E_FORMAT;
   if (prefix[format::kPrefixMajor] != format::kMajor) return TENSORPATCH_E_VERSION;
-  const size_t size = wire::read_u16(prefix + format::kPrefixStatementSize);
-  if (size < header::kSize + format::component::kSize || size > format::kMaxStatementSize ||
-      (size - header::kSize) % format::component::kSize != 0 ||
-      wire::read_u16(prefix + format::kPrefixZero) != 0) {
-    return TENSORPATCH_E_FORMAT;
-  }
   return TENSORPATCH_OK;
 }
 
@@ -274,41 +270,47 @@ Next state_prefix(Applier* a, Feed* feed) {
   if (status != TENSORPATCH_OK) return fail(a, status);
   a->version[0] = prefix[format::kPrefixMajor];
   a->version[1] = prefix[format::kPrefixMinor];
-  a->statement_size = wire::read_u16(prefix + format::kPrefixStatementSize);
+  a->wanted = wire::read_u16(prefix + format::kPrefixStatementSize);
   a->signatures_left = wire::read_u16(prefix + format::kPrefixSignaturesSize);
-
   memcpy(a->workspace, kFraming, sizeof(kFraming) - 1);
-  uint8_t* digits = a->workspace + sizeof(kFraming) - 1;
-  digits[0] = static_cast<uint8_t>('0' + a->statement_size / 100);
-  digits[1] = static_cast<uint8_t>('0' + a->statement_size / 10 % 10);
-  digits[2] = static_cast<uint8_t>('0' + a->statement_size % 10);
-  digits[3] = ' ';
   return enter(a, State::kStatement);
 }
 
 Next state_statement(Applier* a, Feed* feed) {
-  if (!collect(a, feed, a->workspace + kStatementAt, a->statement_size)) return Next::kWait;
+  for (; a->filled != a->wanted; ++a->filled) {
+    if (feed->most(1) == 0) return Next::kWait;
+    if (!unpack_statement(a->packed, *feed->take(1), a->workspace + kStatementAt)) {
+      return fail(a, TENSORPATCH_E_FORMAT);
+    }
+  }
+  if (!statement_is_whole(a->packed)) return fail(a, TENSORPATCH_E_FORMAT);
+  uint8_t* digits = a->workspace + sizeof(kFraming) - 1;
+  digits[0] = static_cast<uint8_t>('0' + a->packed.size / 100);
+  digits[1] = static_cast<uint8_t>('0' + a->packed.size / 10 % 10);
+  digits[2] = static_cast<uint8_t>('0' + a->packed.size % 10);
+  digits[3] = ' ';
   return enter(a, State::kSignatureHeader);
 }
 
-// Key ids are hints: what counts is the ring's entry. Keys of other roles are as good as unknown.
-const tensorpatch_key* find_key(const Applier& a, const uint8_t* id) {
+// What counts is the ring's entry, which the hint only finds. Keys of other roles are as good as
+// unknown.
+const tensorpatch_key* find_key(const Applier& a, const uint8_t* hint) {
   for (size_t i = 0; i < a.options.key_count; ++i) {
     const tensorpatch_key& key = a.options.keys[i];
-    if (key.role == TENSORPATCH_ROLE_RELEASE && memcmp(key.id, id, TENSORPATCH_KEY_ID_SIZE) == 0) {
+    if (key.role == TENSORPATCH_ROLE_RELEASE && memcmp(key.id, hint, format::kKeyHintSize) == 0) {
       return &key;
     }
   }
   return nullptr;
 }
 
-// Whether the key id was in an earlier record; remembers it.
-bool seen_before(Applier* a, const uint8_t* id) {
-  uint8_t* seen = a->workspace + kSeenIdsAt;
-  for (size_t i = 0; i < a->signature_count; ++i, seen += TENSORPATCH_KEY_ID_SIZE) {
-    if (memcmp(seen, id, TENSORPATCH_KEY_ID_SIZE) == 0) return true;
+// Whether the key was in an earlier record; remembers it.
+bool seen_before(Applier* a, const uint8_t* hint) {
+  uint8_t* seen = a->workspace + kSeenHintsAt;
+  for (size_t i = 0; i < a->signature_count; ++i, seen += format::kKeyHintSize) {
+    if (memcmp(seen, hint, format::kKeyHintSize) == 0) return true;
   }
-  memcpy(seen, id, TENSORPATCH_KEY_ID_SIZE);
+  memcpy(seen, hint, format::kKeyHintSize);
   return false;
 }
 
@@ -322,17 +324,16 @@ Next state_signature_header(Applier* a, Feed* feed) {
   }
   uint8_t* record = a->workspace + kRecordAt;
   if (!collect(a, feed, record, format::kSignatureHeaderSize)) return Next::kWait;
-  const uint16_t algorithm = wire::read_u16(record);
-  a->wanted = wire::read_u16(record + 2);
+  a->wanted = wire::read_u16(record + 1);
   a->signatures_left = static_cast<uint16_t>(a->signatures_left - format::kSignatureHeaderSize);
-  if (a->wanted > a->signatures_left || seen_before(a, record + 4)) {
+  if (a->wanted > a->signatures_left || seen_before(a, record + 3)) {
     return fail(a, TENSORPATCH_E_FORMAT);
   }
   a->signatures_left = static_cast<uint16_t>(a->signatures_left - a->wanted);
   ++a->signature_count;
-  a->key = find_key(*a, record + 4);
+  a->key = find_key(*a, record + 3);
   if (a->key == nullptr) return enter(a, State::kSkipSignature);
-  if (algorithm != a->key->algorithm || a->wanted != kSignatureSize) {
+  if (record[0] != a->key->algorithm || a->wanted != kSignatureSize) {
     return fail(a, TENSORPATCH_E_SIGNATURE);
   }
   return enter(a, State::kSignature);
@@ -341,7 +342,7 @@ Next state_signature_header(Applier* a, Feed* feed) {
 Next state_signature(Applier* a, Feed* feed) {
   uint8_t* signature = a->workspace + kRecordAt + format::kSignatureHeaderSize;
   if (!collect(a, feed, signature, a->wanted)) return Next::kWait;
-  const size_t message_size = kFramingSize + a->statement_size;
+  const size_t message_size = kFramingSize + a->packed.size;
   feed->charge(message_size);
   if (a->ports.verify(a->ports.context, a->key, a->workspace, message_size, signature, a->wanted) !=
       0) {
@@ -362,21 +363,22 @@ Next state_skip_signature(Applier* a, Feed* feed) {
 // --- The statement, once it is authentic -------------------------------------------------------
 
 // What can be said of a header without its components and without this device.
-tensorpatch_status check_header(const uint8_t* fields, size_t statement_size) {
+tensorpatch_status check_header(const uint8_t* fields, size_t components) {
   const uint32_t flags = wire::read_u32(fields + header::kRequiredFlags);
   if (fields[header::kKind] != format::kKindUpdate || (flags & ~format::kKnownFlags) != 0) {
     return TENSORPATCH_E_VERSION;
   }
   const PatchLimits limits = limits_of(fields);
   const uint32_t manifest_size = wire::read_u32(fields + header::kManifestSize);
-  const size_t components = (statement_size - header::kSize) / format::component::kSize;
   const uint32_t operations = 1u << format::kCodecOperations;
-  if (fields[header::kComponentCount] != components || !limits_valid(limits) ||
-      manifest_size == 0 || manifest_size > format::kMaxManifestSize ||
+  if (fields[header::kComponentCount] != components || components == 0 ||
+      components > format::kMaxComponents || !limits_valid(limits) ||
+      manifest_size > format::kMaxManifestSize ||
+      (manifest_size == 0 && !wire::is_zero(fields + header::kManifestDigest, kDigest)) ||
       ((flags & format::kFlagInPlace) != 0) != (limits.reach != 0) ||
-      (limits.reach != 0 && components != 1) || fields[header::kZero2] != 0 ||
-      !wire::is_zero(fields + header::kZero16, 16) ||
-      (wire::read_u32(fields + header::kRequiredCodecs) & operations) == 0 ||
+      (limits.reach != 0 && components != 1) || fields[header::kZero13] != 0 ||
+      !wire::is_zero(fields + header::kZero24, 24) ||
+      (wire::read_u16(fields + header::kRequiredCodecs) & operations) == 0 ||
       wire::read_u32(fields + header::kWorkspaceSize) != workspace_size(limits)) {
     return TENSORPATCH_E_FORMAT;
   }
@@ -390,7 +392,8 @@ tensorpatch_status check_component(const Applier& a, uint32_t index) {
     return TENSORPATCH_E_VERSION;
   }
   const bool no_patch = patch_size(a, index) == 0;
-  if (wire::read_u32(fields + format::component::kId) != index ||
+  if (fields[format::component::kId] != index ||
+      !wire::is_zero(fields + format::component::kZero2, 2) ||
       (is_whole(a, index) && old_size(a, index) != 0) || no_patch != (new_size(a, index) == 0) ||
       (no_patch && !wire::is_zero(fields + format::component::kFirstBlock, kDigest))) {
     return TENSORPATCH_E_FORMAT;
@@ -422,7 +425,7 @@ tensorpatch_status check_device(const Applier& a) {
       (a.options.accept & TENSORPATCH_ACCEPT_UNDO) == 0) {
     return TENSORPATCH_E_UNDO;
   }
-  if (!has_codecs(a, wire::read_u32(fields + header::kRequiredCodecs))) {
+  if (!has_codecs(a, wire::read_u16(fields + header::kRequiredCodecs))) {
     return TENSORPATCH_E_CODEC;
   }
   if (wire::read_u32(fields + header::kWorkspaceSize) > a.workspace_size) {
@@ -448,9 +451,9 @@ tensorpatch_status plan_place(Applier* a) {
 tensorpatch_status check_statement(Applier* a) {
   const uint8_t* fields = statement(*a);
   if (memcmp(fields, a->version, sizeof a->version) != 0) return TENSORPATCH_E_FORMAT;
-  tensorpatch_status status = check_header(fields, a->statement_size);
   a->component_count =
-      static_cast<uint8_t>((a->statement_size - header::kSize) / format::component::kSize);
+      static_cast<uint8_t>((a->packed.size - header::kSize) / format::component::kSize);
+  tensorpatch_status status = check_header(fields, a->component_count);
   for (uint32_t i = 0; status == TENSORPATCH_OK && i < a->component_count; ++i) {
     status = check_component(*a, i);
   }
@@ -461,7 +464,7 @@ tensorpatch_status check_statement(Applier* a) {
 tensorpatch_status identify(Applier* a) {
   uint8_t digest[kDigest];
   uint8_t* identity = a->workspace + kStatementDigestAt;
-  if (!digest_of(*a, statement(*a), a->statement_size, digest)) return TENSORPATCH_E_HASH;
+  if (!digest_of(*a, statement(*a), a->packed.size, digest)) return TENSORPATCH_E_HASH;
   if (a->resuming != 0 && memcmp(digest, identity, kDigest) != 0) {
     return TENSORPATCH_E_CHECKPOINT;
   }
@@ -501,7 +504,7 @@ Next state_manifest(Applier* a, Feed* feed) {
   if (a->filled != a->wanted) return Next::kWait;
   uint8_t digest[kDigest];
   if (hash.finish(hash.state, digest) != 0) return fail(a, TENSORPATCH_E_HASH);
-  if (memcmp(digest, statement(*a) + header::kManifestDigest, kDigest) != 0) {
+  if (a->wanted != 0 && memcmp(digest, statement(*a) + header::kManifestDigest, kDigest) != 0) {
     return fail(a, TENSORPATCH_E_DIGEST);
   }
   a->component = 0;
@@ -965,13 +968,20 @@ tensorpatch_status tensorpatch_peek(const uint8_t* data, size_t size,
   if (size < format::kPrefixSize) return TENSORPATCH_E_TRUNCATED;
   tensorpatch_status status = check_prefix(data);
   if (status != TENSORPATCH_OK) return status;
-  if (size < TENSORPATCH_PEEK_SIZE) return TENSORPATCH_E_TRUNCATED;
-  const uint8_t* fields = data + format::kPrefixSize;
-  status = check_header(fields, wire::read_u16(data + format::kPrefixStatementSize));
+  uint8_t fields[2 * header::kSize];  // the run that ends the header may go on behind it
+  PackedStatement packed;
+  for (size_t at = format::kPrefixSize; packed.size < header::kSize; ++at) {
+    if (at == size) {
+      return size < TENSORPATCH_PEEK_SIZE ? TENSORPATCH_E_TRUNCATED : TENSORPATCH_E_FORMAT;
+    }
+    unpack_statement(packed, data[at], fields);
+  }
+  status = check_header(fields, fields[header::kComponentCount]);
   if (status != TENSORPATCH_OK) return status;
   summary->workspace_size = wire::read_u32(fields + header::kWorkspaceSize);
   summary->component_count = fields[header::kComponentCount];
-  summary->required_codecs = wire::read_u32(fields + header::kRequiredCodecs);
+  summary->required_codecs = wire::read_u16(fields + header::kRequiredCodecs);
+  summary->zstd_window_log2 = fields[header::kZstdWindowLog2];
   return TENSORPATCH_OK;
 }
 

@@ -9,7 +9,7 @@
 
 namespace tensorpatch::format {
 
-inline constexpr uint8_t kMagic[8] = {0x89, 'T', 'P', 'B', 0x0D, 0x0A, 0x1A, 0x0A};
+inline constexpr uint8_t kMagic[4] = {0x89, 'T', 'P', 'B'};
 inline constexpr uint8_t kMajor = 0;  // 1 once the format is declared
 inline constexpr uint8_t kMinor = 1;
 
@@ -18,59 +18,58 @@ inline constexpr char kStatementType[] = "application/vnd.tensorpatch.statement"
 
 inline constexpr size_t kDigestSize = 32;
 
-// Prefix: magic, major, minor, statement size u16, signatures size u16, zero u16.
-inline constexpr size_t kPrefixSize = 16;
-inline constexpr size_t kPrefixMajor = 8;
-inline constexpr size_t kPrefixMinor = 9;
-inline constexpr size_t kPrefixStatementSize = 10;
-inline constexpr size_t kPrefixSignaturesSize = 12;
-inline constexpr size_t kPrefixZero = 14;
+// Prefix: magic, major, minor, stored size of the statement u16, signatures size u16.
+inline constexpr size_t kPrefixSize = 10;
+inline constexpr size_t kPrefixMajor = 4;
+inline constexpr size_t kPrefixMinor = 5;
+inline constexpr size_t kPrefixStatementSize = 6;
+inline constexpr size_t kPrefixSignaturesSize = 8;
 
-// Statement: one header, then 1..6 components; FlatBuffers structs of schemas/bundle.fbs.
+// Statement: one header, then 1..6 components; FlatBuffers structs of schemas/bundle.fbs. Fields
+// that are mostly zero stand together, since bundles store the statement packed.
 namespace header {
 inline constexpr size_t kSize = 128;
-inline constexpr size_t kMajor = 0;             // u8, as in the prefix
-inline constexpr size_t kMinor = 1;             // u8, as in the prefix
-inline constexpr size_t kKind = 2;              // u8, see Kind
-inline constexpr size_t kComponentCount = 3;    // u8, 1..6
-inline constexpr size_t kRequiredFlags = 4;     // u32, an unknown bit: refused
-inline constexpr size_t kOptionalFlags = 8;     // u32, an unknown bit: ignored
-inline constexpr size_t kSecurityVersion = 12;  // u32
-inline constexpr size_t kSequence = 16;         // u64
-inline constexpr size_t kDeviceClass = 24;      // 16 bytes, all zero: any device
-inline constexpr size_t kWorkspaceSize = 40;    // u32, equals workspace_size(limits)
-inline constexpr size_t kRequiredCodecs = 44;   // u32, bit set of codec ids
-inline constexpr size_t kBlockSize = 48;        // u32, 256..1 MiB
-inline constexpr size_t kRestartInterval = 52;  // u32, bytes of new between restart points at most
-inline constexpr size_t kEraseSize = 56;    // u32, power of two; restart points are multiples of it
-inline constexpr size_t kWriteSize = 60;    // u32, power of two; offsets of writes are multiples
-inline constexpr size_t kHistoryLog2 = 64;  // u8, 8..22: bytes of new that the decoder remembers
-inline constexpr size_t kValueSlots = 65;   // u8, 0..16: independent states of the values codec
-inline constexpr size_t kValueLevel = 66;   // u8, 0 = S, 1 = L
-inline constexpr size_t kByteCellsLog2 = 67;  // u8, 0 or 8..20: hashed cells of the bytes codec
-inline constexpr size_t kMatchLog2 =
-    68;  // u8, 0 or 6..18: entries of the bytes codec's match table
-inline constexpr size_t kZstdWindowLog2 = 69;  // u8, 0 or 10..22
-inline constexpr size_t kColumnLog2 = 70;  // u8, 0 or 6..18: numbers that the rows predictor keeps
-inline constexpr size_t kZero2 = 71;       // u8, zero
-inline constexpr size_t kReach = 72;  // u32, in place: how far behind a restart point old is read
-inline constexpr size_t kManifestSize = 76;    // u32, 1..65,536
-inline constexpr size_t kManifestDigest = 80;  // 32 bytes
-inline constexpr size_t kZero16 = 112;         // 16 bytes, zero
+inline constexpr size_t kMajor = 0;           // u8, as in the prefix
+inline constexpr size_t kMinor = 1;           // u8, as in the prefix
+inline constexpr size_t kKind = 2;            // u8, see Kind
+inline constexpr size_t kComponentCount = 3;  // u8, 1..6
+inline constexpr size_t kHistoryLog2 = 4;     // u8, 8..22: bytes of new that the decoder remembers
+inline constexpr size_t kValueSlots = 5;      // u8, 0..16: independent states of the values codec
+inline constexpr size_t kValueLevel = 6;      // u8, 0 = S, 1 = L
+inline constexpr size_t kByteCellsLog2 = 7;   // u8, 0 or 8..20: hashed cells of the bytes codec
+inline constexpr size_t kMatchLog2 = 8;  // u8, 0 or 6..18: entries of the bytes codec's match table
+inline constexpr size_t kColumnLog2 = 9;  // u8, 0 or 6..18: numbers that the rows predictor keeps
+inline constexpr size_t kZstdWindowLog2 = 10;   // u8, 0 or 10..22
+inline constexpr size_t kEraseLog2 = 11;        // u8, 0..20; restart points are multiples of it
+inline constexpr size_t kWriteLog2 = 12;        // u8; offsets of writes are multiples of it
+inline constexpr size_t kZero13 = 13;           // u8, zero
+inline constexpr size_t kRequiredCodecs = 14;   // u16, bit set of codec ids
+inline constexpr size_t kWorkspaceSize = 16;    // u32, equals workspace_size(limits)
+inline constexpr size_t kBlockSize = 20;        // u32, 256..1 MiB
+inline constexpr size_t kRestartInterval = 24;  // u32, bytes of new between restart points at most
+inline constexpr size_t kReach = 28;  // u32, in place: how far behind a restart point old is read
+inline constexpr size_t kManifestSize = 32;     // u32, 0..65,536
+inline constexpr size_t kRequiredFlags = 36;    // u32, an unknown bit: refused
+inline constexpr size_t kOptionalFlags = 40;    // u32, an unknown bit: ignored
+inline constexpr size_t kSecurityVersion = 44;  // u32
+inline constexpr size_t kSequence = 48;         // u64
+inline constexpr size_t kDeviceClass = 56;      // 16 bytes, all zero: any device
+inline constexpr size_t kManifestDigest = 72;   // 32 bytes, zero when there is no manifest
+inline constexpr size_t kZero24 = 104;          // 24 bytes, zero
 }  // namespace header
 
 namespace component {
 inline constexpr size_t kSize = 128;
-inline constexpr size_t kOldSize = 0;  // u64, 0 for a whole file
-inline constexpr size_t kNewSize = 8;  // u64
-inline constexpr size_t kPatchSize =
-    16;                               // u64, bytes of the patch stream; 0 only when new is empty
-inline constexpr size_t kId = 24;     // u32, first component 0, then ascending by one
-inline constexpr size_t kFlags = 28;  // u32, see ComponentFlag; an unknown bit: refused
-inline constexpr size_t kOldDigest = 32;
-inline constexpr size_t kNewDigest = 64;
-inline constexpr size_t kFirstBlock =
-    96;  // digest of the first block; zero when the patch is empty
+inline constexpr size_t kOldDigest = 0;
+inline constexpr size_t kNewDigest = 32;
+inline constexpr size_t kFirstBlock = 64;  // digest; zero when the patch is empty
+inline constexpr size_t kNewSize = 96;     // u64
+inline constexpr size_t kOldSize = 104;    // u64, 0 for a whole file
+inline constexpr size_t kPatchSize = 112;  // u64, of the patch stream; 0 only when new is empty
+inline constexpr size_t kId = 120;         // u8, first component 0, then ascending by one
+inline constexpr size_t kFormat = 121;     // u8, of new, for people
+inline constexpr size_t kZero2 = 122;      // 2 bytes, zero
+inline constexpr size_t kFlags = 124;      // u32, see ComponentFlag; an unknown bit: refused
 }  // namespace component
 
 inline constexpr size_t kMaxComponents = 6;
@@ -93,8 +92,10 @@ enum ComponentFlag : uint32_t {
   kComponentKeep = 1u << 1,   // reserved: refused by this version
 };
 
-// Signatures: records one after another, algorithm u16, size u16, key id, signature.
-inline constexpr size_t kSignatureHeaderSize = 36;
+// Signatures: records one after another: algorithm u8, size u16, key hint, signature. The hint is
+// how the key id begins.
+inline constexpr size_t kKeyHintSize = 8;
+inline constexpr size_t kSignatureHeaderSize = 3 + kKeyHintSize;
 inline constexpr size_t kMaxSignatures = 8;
 inline constexpr size_t kMaxSignatureSize = 128;  // of a known algorithm
 

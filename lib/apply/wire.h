@@ -37,6 +37,11 @@ inline void write_u64(uint8_t* p, uint64_t v) {
   write_u32(p + 4, static_cast<uint32_t>(v >> 32));
 }
 
+// 2^log2, or 0, which no limit may be, where that has more than 32 bits.
+inline uint32_t power_of_two(uint8_t log2) {
+  return log2 < 32 ? uint32_t{1} << log2 : 0;
+}
+
 inline bool is_zero(const uint8_t* p, size_t size) {
   uint8_t any = 0;
   for (size_t i = 0; i < size; ++i) any = static_cast<uint8_t>(any | p[i]);

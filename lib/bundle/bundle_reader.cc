@@ -10,8 +10,6 @@
 namespace tensorpatch::bundle {
 namespace {
 
-constexpr size_t kBytesOfKeyIdShown = 8;
-
 Error truncated() {
   return {TENSORPATCH_E_TRUNCATED, "the bundle ends too early", "the copy may be incomplete"};
 }
@@ -34,7 +32,7 @@ class Cursor {
 
 struct Prefix {
   uint8_t minor = 0;
-  size_t statement_size = 0;
+  size_t statement_size = 0;  // as it is stored
   size_t signatures_size = 0;
 };
 
@@ -55,15 +53,8 @@ Result<Prefix> read_prefix(Cursor& cursor) {
         "the bundle has the unknown major version " + std::to_string(p[format::kPrefixMajor]),
         "a newer tensorpatch may know it");
   }
-  if (wire::read_u16(p + format::kPrefixZero) != 0) {
-    return fail(TENSORPATCH_E_FORMAT, "a reserved field of the bundle's prefix is not zero");
-  }
-  const Prefix prefix{p[format::kPrefixMinor], wire::read_u16(p + format::kPrefixStatementSize),
-                      wire::read_u16(p + format::kPrefixSignaturesSize)};
-  if (!valid_statement_size(prefix.statement_size)) {
-    return fail(TENSORPATCH_E_FORMAT, "the statement's size in the bundle's prefix is impossible");
-  }
-  return prefix;
+  return Prefix{p[format::kPrefixMinor], wire::read_u16(p + format::kPrefixStatementSize),
+                wire::read_u16(p + format::kPrefixSignaturesSize)};
 }
 
 Result<std::vector<keys::Signature>> read_signatures(base::Bytes section) {
@@ -76,14 +67,14 @@ Result<std::vector<keys::Signature>> read_signatures(base::Bytes section) {
     if (signatures.size() == format::kMaxSignatures) return refuse("more than 8");
     const auto head = cursor.take(format::kSignatureHeaderSize);
     if (!head) return refuse("a record does not fit");
-    const auto body = cursor.take(wire::read_u16(head->data() + 2));
+    const auto body = cursor.take(wire::read_u16(head->data() + 1));
     if (!body) return refuse("a record does not fit");
     keys::Signature signature;
-    signature.algorithm = wire::read_u16(head->data());
-    std::copy_n(head->data() + 4, signature.key_id.size(), signature.key_id.begin());
+    signature.algorithm = head->front();
+    std::copy_n(head->data() + 3, signature.key.size(), signature.key.begin());
     signature.bytes.assign(body->begin(), body->end());
     const auto is_same_key = [&](const keys::Signature& other) {
-      return other.key_id == signature.key_id;
+      return other.key == signature.key;
     };
     if (std::any_of(signatures.begin(), signatures.end(), is_same_key)) {
       return refuse("two of one key");
@@ -91,10 +82,6 @@ Result<std::vector<keys::Signature>> read_signatures(base::Bytes section) {
     signatures.push_back(std::move(signature));
   }
   return signatures;
-}
-
-std::string short_id(const Digest& id) {
-  return to_hex(base::Bytes(id).first(kBytesOfKeyIdShown));
 }
 
 }  // namespace
@@ -116,14 +103,16 @@ Result<BundleReader> BundleReader::open(base::Bytes bundle) {
   BundleReader reader;
   reader.bytes_ = bundle;
 
-  const auto statement_bytes = cursor.take(prefix->statement_size);
+  const auto packed = cursor.take(prefix->statement_size);
+  if (!packed) return tl::unexpected(packed.error());
+  auto statement_bytes = unpack_statement(*packed);
   if (!statement_bytes) return tl::unexpected(statement_bytes.error());
   auto statement = read_statement(*statement_bytes);
   if (!statement) return tl::unexpected(statement.error());
   if (statement->minor != prefix->minor) {
     return fail(TENSORPATCH_E_FORMAT, "the statement's version differs from the prefix's");
   }
-  reader.statement_bytes_ = *statement_bytes;
+  reader.statement_bytes_ = std::move(*statement_bytes);
   reader.statement_ = std::move(*statement);
 
   const auto section = cursor.take(prefix->signatures_size);
@@ -135,7 +124,7 @@ Result<BundleReader> BundleReader::open(base::Bytes bundle) {
 
   const auto manifest_bytes = cursor.take(reader.statement_.manifest_size);
   if (!manifest_bytes) return tl::unexpected(manifest_bytes.error());
-  if (sha256(*manifest_bytes) != reader.statement_.manifest_digest) {
+  if (!manifest_bytes->empty() && sha256(*manifest_bytes) != reader.statement_.manifest_digest) {
     return fail(TENSORPATCH_E_DIGEST, "the manifest is not the statement's");
   }
   auto manifest = read_manifest(*manifest_bytes);
@@ -166,18 +155,18 @@ Result<SignatureReport> BundleReader::verify_signatures(std::span<const keys::Pu
   SignatureReport report;
   for (const keys::Signature& signature : signatures_) {
     const auto key = std::find_if(ring.begin(), ring.end(), [&](const keys::PublicKey& candidate) {
-      return candidate.id == signature.key_id;
+      return hint_of(candidate) == signature.key;
     });
     if (key == ring.end()) {
-      report.unknown.push_back(signature.key_id);
+      report.unknown.push_back(signature.key);
       continue;
     }
     if (key->algorithm != signature.algorithm || !keys::verify(*key, message, signature)) {
       return fail(TENSORPATCH_E_SIGNATURE,
-                  "the signature of key " + short_id(signature.key_id) + " is wrong",
+                  "the signature of key " + to_hex(signature.key) + " is wrong",
                   "the bundle was changed after it was signed, or was not signed by this key");
     }
-    report.valid.push_back(signature.key_id);
+    report.valid.push_back(key->id);
   }
   if (report.valid.size() < threshold) {
     return fail(TENSORPATCH_E_UNTRUSTED,

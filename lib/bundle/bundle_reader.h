@@ -16,9 +16,8 @@
 namespace tensorpatch::bundle {
 
 struct SignatureReport {
-  std::vector<Digest> valid;  // key ids, at least `threshold`
-  std::vector<Digest>
-      unknown;  // key ids that the ring does not hold; their signatures are unchecked
+  std::vector<Digest> valid;           // key ids, at least `threshold`
+  std::vector<keys::KeyHint> unknown;  // of keys that the ring lacks; unchecked
 };
 
 class BundleReader {
@@ -49,7 +48,7 @@ class BundleReader {
  private:
   BundleReader() = default;
   base::Bytes bytes_;
-  base::Bytes statement_bytes_;
+  std::vector<uint8_t> statement_bytes_;  // unpacked
   base::Bytes after_signatures_;
   Statement statement_;
   std::vector<keys::Signature> signatures_;

@@ -44,7 +44,7 @@ Result<void> check_signatures(std::span<const keys::Signature> signatures) {
   }
   for (size_t i = 0; i < signatures.size(); ++i) {
     for (size_t j = 0; j < i; ++j) {
-      if (signatures[i].key_id == signatures[j].key_id) {
+      if (signatures[i].key == signatures[j].key) {
         return fail(TENSORPATCH_E_ARGUMENT, "two signatures of one key");
       }
     }
@@ -59,21 +59,20 @@ Result<void> check_signatures(std::span<const keys::Signature> signatures) {
 Result<void> write_front(base::Bytes statement_bytes, std::span<const keys::Signature> signatures,
                          base::Sink& sink) {
   if (auto ok = check_signatures(signatures); !ok) return ok;
+  const std::vector<uint8_t> statement = pack_statement(statement_bytes);
   std::vector<uint8_t> front(format::kPrefixSize);
   std::copy(std::begin(format::kMagic), std::end(format::kMagic), front.begin());
   front[format::kPrefixMajor] = statement_bytes[format::header::kMajor];
   front[format::kPrefixMinor] = statement_bytes[format::header::kMinor];
-  wire::write_u16(&front[format::kPrefixStatementSize],
-                  static_cast<uint16_t>(statement_bytes.size()));
+  wire::write_u16(&front[format::kPrefixStatementSize], static_cast<uint16_t>(statement.size()));
   wire::write_u16(&front[format::kPrefixSignaturesSize],
                   static_cast<uint16_t>(section_size(signatures)));
-  front.insert(front.end(), statement_bytes.begin(), statement_bytes.end());
+  front.insert(front.end(), statement.begin(), statement.end());
   for (const auto& signature : signatures) {
-    uint8_t head[4];
-    wire::write_u16(head, signature.algorithm);
-    wire::write_u16(head + 2, static_cast<uint16_t>(signature.bytes.size()));
+    uint8_t head[3] = {static_cast<uint8_t>(signature.algorithm)};
+    wire::write_u16(head + 1, static_cast<uint16_t>(signature.bytes.size()));
     front.insert(front.end(), std::begin(head), std::end(head));
-    front.insert(front.end(), signature.key_id.begin(), signature.key_id.end());
+    front.insert(front.end(), signature.key.begin(), signature.key.end());
     front.insert(front.end(), signature.bytes.begin(), signature.bytes.end());
   }
   return sink.write(front);
@@ -90,7 +89,7 @@ Result<BundleWriter> BundleWriter::prepare(Statement statement, const Manifest& 
   auto manifest_bytes = write_manifest(manifest);
   if (!manifest_bytes) return tl::unexpected(manifest_bytes.error());
   statement.manifest_size = static_cast<uint32_t>(manifest_bytes->size());
-  statement.manifest_digest = sha256(*manifest_bytes);
+  if (!manifest_bytes->empty()) statement.manifest_digest = sha256(*manifest_bytes);
   if (!limits_valid(statement.limits)) {
     return fail(TENSORPATCH_E_ARGUMENT, "a decoder limit is out of its range");
   }
@@ -112,8 +111,8 @@ Result<BundleWriter> BundleWriter::prepare(Statement statement, const Manifest& 
 }
 
 uint64_t BundleWriter::bundle_size(std::span<const keys::Signature> signatures) const {
-  uint64_t size = format::kPrefixSize + statement_bytes_.size() + section_size(signatures) +
-                  manifest_bytes_.size();
+  uint64_t size = format::kPrefixSize + pack_statement(statement_bytes_).size() +
+                  section_size(signatures) + manifest_bytes_.size();
   for (const base::Bytes patch : patches_) {
     size += blocks_size(patch.size(), statement_.limits.block_size).value();
   }
@@ -141,7 +140,7 @@ Result<void> BundleWriter::write(std::span<const keys::Signature> signatures,
 Result<void> add_signature(std::vector<keys::Signature>& signatures, keys::Signature signature) {
   const auto same =
       std::find_if(signatures.begin(), signatures.end(),
-                   [&](const keys::Signature& other) { return other.key_id == signature.key_id; });
+                   [&](const keys::Signature& other) { return other.key == signature.key; });
   if (same != signatures.end()) {
     *same = std::move(signature);
     return {};

@@ -13,7 +13,7 @@
 namespace tensorpatch::bundle {
 namespace {
 
-constexpr size_t kMaxText = 255;  // format, tool, version, one compatibility entry
+constexpr size_t kMaxText = 255;  // tool, version, one compatibility entry
 constexpr size_t kMaxMetaValue = 4096;
 
 // UTF-8 without control characters, so that a terminal can show it.
@@ -40,7 +40,6 @@ std::string find_fault(const Manifest& manifest) {
     if (!names.insert(component.name).second) {
       return "two components have the name " + component.name;
     }
-    if (!printable(component.format, kMaxText)) return "a format's name is out of range";
   }
   if (!printable(manifest.tool, kMaxText)) return "the tool's name is not printable or too long";
   if (!printable(manifest.version, kMaxText)) return "the version is not printable or too long";
@@ -60,6 +59,12 @@ std::string find_fault(const Manifest& manifest) {
   return {};
 }
 
+Manifest of_nothing() {
+  Manifest manifest;
+  manifest.components.emplace_back();
+  return manifest;
+}
+
 using Builder = flatbuffers::FlatBufferBuilder;
 
 template <class T>
@@ -72,8 +77,7 @@ void put_root(Builder& builder, const Manifest& manifest) {
   std::vector<flatbuffers::Offset<fbs::ManifestComponent>> components;
   for (const ManifestComponent& component : manifest.components) {
     const auto name = builder.CreateString(component.name);
-    const auto format = put_text(builder, component.format);
-    components.push_back(fbs::CreateManifestComponent(builder, name, format, component.old_reads));
+    components.push_back(fbs::CreateManifestComponent(builder, name, component.old_reads));
   }
   std::vector<flatbuffers::Offset<fbs::Meta>> meta;
   for (const auto& [key, value] : manifest.meta) {
@@ -105,8 +109,7 @@ bool get_root(const fbs::Manifest& root, size_t buffer_size, Manifest& manifest)
   TextReader text(buffer_size);
   for (const auto* component : *root.components()) {
     if (!text.charge(1)) return false;
-    manifest.components.push_back(ManifestComponent{
-        text.read(component->name()), text.read(component->format()), component->old_reads()});
+    manifest.components.push_back({text.read(component->name()), component->old_reads()});
   }
   manifest.tool = text.read(root.tool());
   manifest.version = text.read(root.version());
@@ -150,10 +153,15 @@ bool valid_component_name(std::string_view name) {
          std::all_of(name.begin(), name.end(), is_allowed);
 }
 
+bool says_nothing(const Manifest& manifest) {
+  return manifest == of_nothing();
+}
+
 Result<std::vector<uint8_t>> write_manifest(const Manifest& manifest) {
   if (const std::string fault = find_fault(manifest); !fault.empty()) {
     return fail(TENSORPATCH_E_USAGE, fault);
   }
+  if (says_nothing(manifest)) return std::vector<uint8_t>{};
   Builder builder;
   put_root(builder, manifest);
   if (builder.GetSize() > format::kMaxManifestSize) {
@@ -169,6 +177,7 @@ Result<Manifest> read_manifest(base::Bytes bytes) {
     return fail(TENSORPATCH_E_FORMAT, "the manifest is malformed: " + what);
   };
   if (bytes.size() > format::kMaxManifestSize) return refuse("more than 65,536 bytes");
+  if (bytes.empty()) return of_nothing();
   // In a bundle it starts anywhere; scalars are read where they are aligned.
   const std::vector<uint8_t> aligned(bytes.begin(), bytes.end());
   flatbuffers::Verifier verifier(aligned.data(), aligned.size());

@@ -18,9 +18,11 @@
 
 namespace tensorpatch::bundle {
 
+// Of the only component, where nothing else is said.
+inline constexpr char kDefaultName[] = "model";
+
 struct ManifestComponent {
-  std::string name = "model";  // valid_component_name, no name twice
-  std::string format;          // of the file: "tflite", "safetensors", "raw", ...
+  std::string name = kDefaultName;  // valid_component_name, no name twice
   uint64_t old_reads =
       0;  // bytes of old that the operations read; the digest check reads old once more
   bool operator==(const ManifestComponent&) const = default;
@@ -38,7 +40,11 @@ struct Manifest {
   bool operator==(const Manifest&) const = default;
 };
 
-// E_USAGE when a text or name is out of range, E_LIMIT when the bytes would be too many.
+// Whether there is nothing to store: one component of the default name.
+bool says_nothing(const Manifest& manifest);
+
+// No bytes when it says nothing. E_USAGE when a text or name is out of range, E_LIMIT when the
+// bytes would be too many.
 Result<std::vector<uint8_t>> write_manifest(const Manifest& manifest);
 // E_FORMAT for anything that write_manifest would not have written, unknown fields apart.
 Result<Manifest> read_manifest(base::Bytes bytes);

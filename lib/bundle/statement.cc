@@ -4,12 +4,18 @@
 #include "bundle/statement.h"
 
 #include <algorithm>
+#include <bit>
 #include <string>
 
+#include "apply/packed_statement.h"
 #include "apply/wire.h"
 
 namespace tensorpatch::bundle {
 namespace {
+
+// A run of zeros must be this long to be worth the control bytes around it.
+constexpr size_t kMinZeroRun = 3;
+constexpr size_t kMaxRun = 128;
 
 constexpr uint32_t kKnownCodecs = 1u << format::kCodecOperations | 1u << format::kCodecValues |
                                   1u << format::kCodecBytes | 1u << format::kCodecZstd;
@@ -41,12 +47,12 @@ void encode_header(const Statement& s, uint8_t* p) {
   wire::write_u32(p + at::kSecurityVersion, s.security_version);
   wire::write_u64(p + at::kSequence, s.sequence);
   put(p + at::kDeviceClass, s.device_class);
-  wire::write_u32(p + at::kWorkspaceSize, limits_valid(s.limits) ? workspace_size(s.limits) : 0);
-  wire::write_u32(p + at::kRequiredCodecs, s.required_codecs);
+  wire::write_u32(p + at::kWorkspaceSize, workspace_size(s.limits));
+  wire::write_u16(p + at::kRequiredCodecs, static_cast<uint16_t>(s.required_codecs));
   wire::write_u32(p + at::kBlockSize, s.limits.block_size);
   wire::write_u32(p + at::kRestartInterval, s.limits.restart_interval);
-  wire::write_u32(p + at::kEraseSize, s.limits.erase_size);
-  wire::write_u32(p + at::kWriteSize, s.limits.write_size);
+  p[at::kEraseLog2] = static_cast<uint8_t>(std::countr_zero(s.limits.erase_size));
+  p[at::kWriteLog2] = static_cast<uint8_t>(std::countr_zero(s.limits.write_size));
   p[at::kHistoryLog2] = s.limits.history_log2;
   p[at::kValueSlots] = s.limits.value_slots;
   p[at::kValueLevel] = s.limits.value_level;
@@ -59,12 +65,13 @@ void encode_header(const Statement& s, uint8_t* p) {
   put(p + at::kManifestDigest, s.manifest_digest);
 }
 
-void encode_component(const Component& c, uint32_t id, uint8_t* p) {
+void encode_component(const Component& c, uint8_t id, uint8_t* p) {
   namespace at = format::component;
   wire::write_u64(p + at::kOldSize, c.old_size);
   wire::write_u64(p + at::kNewSize, c.new_size);
   wire::write_u64(p + at::kPatchSize, c.patch_size);
-  wire::write_u32(p + at::kId, id);
+  p[at::kId] = id;
+  p[at::kFormat] = c.format;
   wire::write_u32(p + at::kFlags, c.flags);
   put(p + at::kOldDigest, c.old_digest);
   put(p + at::kNewDigest, c.new_digest);
@@ -81,11 +88,11 @@ Statement decode_header(const uint8_t* p) {
   s.security_version = wire::read_u32(p + at::kSecurityVersion);
   s.sequence = wire::read_u64(p + at::kSequence);
   s.device_class = get<16>(p + at::kDeviceClass);
-  s.required_codecs = wire::read_u32(p + at::kRequiredCodecs);
+  s.required_codecs = wire::read_u16(p + at::kRequiredCodecs);
   s.limits.block_size = wire::read_u32(p + at::kBlockSize);
   s.limits.restart_interval = wire::read_u32(p + at::kRestartInterval);
-  s.limits.erase_size = wire::read_u32(p + at::kEraseSize);
-  s.limits.write_size = wire::read_u32(p + at::kWriteSize);
+  s.limits.erase_size = wire::power_of_two(p[at::kEraseLog2]);
+  s.limits.write_size = wire::power_of_two(p[at::kWriteLog2]);
   s.limits.history_log2 = p[at::kHistoryLog2];
   s.limits.value_slots = p[at::kValueSlots];
   s.limits.value_level = p[at::kValueLevel];
@@ -105,6 +112,7 @@ Component decode_component(const uint8_t* p) {
   c.old_size = wire::read_u64(p + at::kOldSize);
   c.new_size = wire::read_u64(p + at::kNewSize);
   c.patch_size = wire::read_u64(p + at::kPatchSize);
+  c.format = p[at::kFormat];
   c.flags = wire::read_u32(p + at::kFlags);
   c.old_digest = get<32>(p + at::kOldDigest);
   c.new_digest = get<32>(p + at::kNewDigest);
@@ -132,14 +140,15 @@ Result<void> check_header(const Statement& s, const uint8_t* p) {
   if (wire::read_u32(p + at::kWorkspaceSize) != workspace_size(s.limits)) {
     return malformed("the workspace size is not what its limits need");
   }
-  if (s.manifest_size == 0 || s.manifest_size > format::kMaxManifestSize) {
+  if (s.manifest_size > format::kMaxManifestSize ||
+      (s.manifest_size == 0 && s.manifest_digest != Digest{})) {
     return malformed("the manifest size is out of its range");
   }
   const bool in_place = (s.required_flags & format::kFlagInPlace) != 0;
   if (in_place != (s.limits.reach != 0) || (in_place && p[at::kComponentCount] != 1)) {
     return malformed("in place goes with a reach and with one component");
   }
-  if (p[at::kZero2] != 0 || !wire::is_zero(p + at::kZero16, at::kSize - at::kZero16)) {
+  if (p[at::kZero13] != 0 || !wire::is_zero(p + at::kZero24, at::kSize - at::kZero24)) {
     return malformed("a reserved field is not zero");
   }
   return {};
@@ -167,10 +176,44 @@ Result<void> check_component(const Component& c) {
 
 }  // namespace
 
-bool valid_statement_size(size_t size) {
-  return size >= format::header::kSize + format::component::kSize &&
-         size <= format::kMaxStatementSize &&
-         (size - format::header::kSize) % format::component::kSize == 0;
+std::vector<uint8_t> pack_statement(base::Bytes bytes) {
+  std::vector<uint8_t> packed;
+  const auto zeros_at = [&](size_t at) {
+    size_t end = at;
+    while (end < bytes.size() && end < at + kMaxRun && bytes[end] == 0) ++end;
+    return end - at;
+  };
+  for (size_t at = 0; at < bytes.size();) {
+    size_t count = zeros_at(at);
+    if (count >= kMinZeroRun) {
+      packed.push_back(static_cast<uint8_t>(127 + count));
+    } else {
+      count = 1;
+      while (at + count < bytes.size() && count < kMaxRun && zeros_at(at + count) < kMinZeroRun) {
+        ++count;
+      }
+      packed.push_back(static_cast<uint8_t>(count - 1));
+      const auto run = bytes.subspan(at, count);
+      packed.insert(packed.end(), run.begin(), run.end());
+    }
+    at += count;
+  }
+  return packed;
+}
+
+Result<std::vector<uint8_t>> unpack_statement(base::Bytes packed) {
+  std::vector<uint8_t> bytes(format::kMaxStatementSize);
+  PackedStatement state;
+  for (const uint8_t stored : packed) {
+    if (!tensorpatch::unpack_statement(state, stored, bytes.data())) {
+      return malformed("its size is not that of a header and 1 to 6 components");
+    }
+  }
+  if (!statement_is_whole(state)) {
+    return malformed("its size is not that of a header and 1 to 6 components");
+  }
+  bytes.resize(state.size);
+  return bytes;
 }
 
 Result<std::vector<uint8_t>> write_statement(const Statement& statement) {
@@ -179,10 +222,12 @@ Result<std::vector<uint8_t>> write_statement(const Statement& statement) {
     return fail(TENSORPATCH_E_LIMIT,
                 "a bundle has 1 to 6 components, not " + std::to_string(count));
   }
+  if (!limits_valid(statement.limits)) return malformed("a decoder limit is out of its range");
+  if (statement.required_codecs > UINT16_MAX) return malformed("a codec's number is out of range");
   std::vector<uint8_t> bytes(format::header::kSize + count * format::component::kSize);
   encode_header(statement, bytes.data());
   for (size_t i = 0; i < count; ++i) {
-    encode_component(statement.components[i], static_cast<uint32_t>(i),
+    encode_component(statement.components[i], static_cast<uint8_t>(i),
                      bytes.data() + format::header::kSize + i * format::component::kSize);
   }
   if (auto checked = read_statement(bytes); !checked) return tl::unexpected(checked.error());
@@ -190,7 +235,8 @@ Result<std::vector<uint8_t>> write_statement(const Statement& statement) {
 }
 
 Result<Statement> read_statement(base::Bytes bytes) {
-  if (!valid_statement_size(bytes.size())) {
+  if (!statement_is_whole({static_cast<uint16_t>(std::min<size_t>(bytes.size(), UINT16_MAX)), 0}) ||
+      bytes.size() > format::kMaxStatementSize) {
     return malformed("its size is not that of a header and 1 to 6 components");
   }
   const size_t count = (bytes.size() - format::header::kSize) / format::component::kSize;
@@ -201,7 +247,8 @@ Result<Statement> read_statement(base::Bytes bytes) {
   }
   for (size_t i = 0; i < count; ++i) {
     const uint8_t* place = bytes.data() + format::header::kSize + i * format::component::kSize;
-    if (wire::read_u32(place + format::component::kId) != i) {
+    if (place[format::component::kId] != i ||
+        !wire::is_zero(place + format::component::kZero2, 2)) {
       return malformed("component ids do not ascend from 0");
     }
     statement.components.push_back(decode_component(place));

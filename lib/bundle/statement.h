@@ -28,6 +28,7 @@ struct Component {
   uint64_t old_size = 0;
   uint64_t new_size = 0;
   uint64_t patch_size = 0;  // bytes of the patch stream, without the digests between blocks
+  uint8_t format = 0;       // of new, for people: a model::Format
   uint32_t flags = 0;       // format::ComponentFlag
   Digest old_digest{};      // of zero bytes for a whole file
   Digest new_digest{};
@@ -45,7 +46,7 @@ struct Statement {
   Uuid device_class{};  // zero: any device
   PatchLimits limits{};
   uint32_t required_codecs = 1u << format::kCodecOperations;
-  uint32_t manifest_size = 0;
+  uint32_t manifest_size = 0;  // 0: none, and its digest is zero
   Digest manifest_digest{};
   std::vector<Component> components;  // 1..6
 };
@@ -54,8 +55,10 @@ struct Statement {
 Result<std::vector<uint8_t>> write_statement(const Statement& statement);
 Result<Statement> read_statement(base::Bytes bytes);
 
-// Whether it is the size of a header and 1 to 6 components.
-bool valid_statement_size(size_t size);
+// The statement's bytes as a bundle stores them, without runs of zeros, and back. E_FORMAT for what
+// is not a header and 1 to 6 components.
+std::vector<uint8_t> pack_statement(base::Bytes bytes);
+Result<std::vector<uint8_t>> unpack_statement(base::Bytes packed);
 
 // The update's identity: the digest of the statement's bytes.
 Digest identity(base::Bytes statement_bytes);

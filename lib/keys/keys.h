@@ -29,9 +29,13 @@ struct PublicKey {
   std::vector<uint8_t> bytes;    // Ed25519: 32; P-256: 65, an uncompressed point
 };
 
+// How a key id begins; enough to find the key among those that are known.
+using KeyHint = std::array<uint8_t, 8>;
+KeyHint hint_of(const PublicKey& key);
+
 struct Signature {
   uint16_t algorithm = TENSORPATCH_ED25519;
-  std::array<uint8_t, 32> key_id{};
+  KeyHint key{};
   std::vector<uint8_t> bytes;  // 64; of P-256: r, then s
 };
 

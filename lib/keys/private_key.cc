@@ -222,7 +222,7 @@ const PublicKey& PrivateKey::public_key() const {
 }
 
 Signature PrivateKey::sign(base::Bytes message) const {
-  Signature signature{TENSORPATCH_ED25519, secret_->public_key.id,
+  Signature signature{TENSORPATCH_ED25519, hint_of(secret_->public_key),
                       std::vector<uint8_t>(crypto_sign_BYTES)};
   crypto_sign_detached(signature.bytes.data(), nullptr, message.data(), message.size(),
                        secret_->bytes.get());

@@ -207,8 +207,14 @@ Result<std::string> format_public_key(const PublicKey& key, PublicKeyFormat form
   return c_entry(key);
 }
 
+KeyHint hint_of(const PublicKey& key) {
+  KeyHint hint;
+  std::copy_n(key.id.begin(), hint.size(), hint.begin());
+  return hint;
+}
+
 Signature make_signature(const PublicKey& key, base::Bytes raw) {
-  Signature made{key.algorithm, key.id, {raw.begin(), raw.end()}};
+  Signature made{key.algorithm, hint_of(key), {raw.begin(), raw.end()}};
   if (key.algorithm != TENSORPATCH_ECDSA_P256_SHA256 || raw.size() == p256::kSignatureSize) {
     return made;
   }

@@ -143,7 +143,7 @@ struct ApplierRun::State {
     if (region.hash.state != nullptr) tensorpatch_libcrypto_hash_close(&region.hash);
   }
 
-  Result<void> start();
+  Result<void> start();  // does nothing while there are too few first bytes
   Result<void> push(base::Bytes data);
   Result<void> report();  // progress; E_CANCELLED
   tl::unexpected<Error> error(tensorpatch_status status);
@@ -215,6 +215,7 @@ tl::unexpected<Error> ApplierRun::State::error(tensorpatch_status status) {
 Result<void> ApplierRun::State::start() {
   tensorpatch_summary summary{};
   const tensorpatch_status peeked = tensorpatch_peek(begin.data(), begin.size(), &summary);
+  if (peeked == TENSORPATCH_E_TRUNCATED) return {};  // not yet
   if (peeked != TENSORPATCH_OK) return error(peeked);
   workspace_size = summary.workspace_size;
   // Less than it asks for when that is too much: the applier refuses once it trusts the statement.
@@ -228,7 +229,7 @@ Result<void> ApplierRun::State::start() {
     keys.push_back(entry);
   }
   if (tensorpatch_libcrypto_hash_open(&hash) != 0) return error(TENSORPATCH_E_HASH);
-  codecs.emplace(begin[format::kPrefixSize + format::header::kZstdWindowLog2]);
+  codecs.emplace(summary.zstd_window_log2);
   tensorpatch_options given{};
   given.keys = keys.data();
   given.key_count = keys.size();
@@ -293,7 +294,6 @@ Result<void> ApplierRun::write(base::Bytes data) {
     state_->begin.insert(state_->begin.end(), data.begin(),
                          data.begin() + static_cast<std::ptrdiff_t>(count));
     data = data.subspan(count);
-    if (state_->begin.size() < TENSORPATCH_PEEK_SIZE) return {};
     if (auto started = state_->start(); !started) return started;
   }
   return data.empty() ? Result<void>() : state_->push(data);
@@ -314,10 +314,7 @@ Result<void> ApplierRun::go_on_at(uint64_t offset) {
 }
 
 Result<bool> ApplierRun::finish() {
-  if (!state_->is_started) {
-    tensorpatch_summary summary{};
-    return state_->error(tensorpatch_peek(state_->begin.data(), state_->begin.size(), &summary));
-  }
+  if (!state_->is_started) return state_->error(TENSORPATCH_E_TRUNCATED);
   tensorpatch_status status = TENSORPATCH_MORE;
   while ((status = tensorpatch_apply_finish(&state_->applier)) == TENSORPATCH_MORE) {
     if (auto reported = state_->report(); !reported) return tl::unexpected(reported.error());

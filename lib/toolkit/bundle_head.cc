@@ -11,21 +11,23 @@ namespace tensorpatch::toolkit {
 
 void BundleHead::take(base::Bytes data) {
   while (!data.empty() && !is_complete()) {
-    const size_t wanted = size_ == 0 ? size_t{TENSORPATCH_PEEK_SIZE} : size_;
-    const size_t count = std::min(data.size(), wanted - bytes_.size());
+    const size_t count = std::min(data.size(), wanted_ - bytes_.size());
     bytes_.insert(bytes_.end(), data.begin(), data.begin() + static_cast<std::ptrdiff_t>(count));
     data = data.subspan(count);
-    if (size_ == 0 && bytes_.size() == TENSORPATCH_PEEK_SIZE) {
-      const uint8_t* prefix = bytes_.data();
-      const size_t before_manifest = format::kPrefixSize +
-                                     wire::read_u16(prefix + format::kPrefixStatementSize) +
-                                     wire::read_u16(prefix + format::kPrefixSignaturesSize);
-      const uint32_t manifest =
-          wire::read_u32(prefix + format::kPrefixSize + format::header::kManifestSize);
-      // The applier refuses what is out of range here; it must only not take memory.
-      size_ = std::max<size_t>(before_manifest + std::min(manifest, format::kMaxManifestSize),
-                               TENSORPATCH_PEEK_SIZE);
-    }
+    if (bytes_.size() == wanted_) look_further();
+  }
+}
+
+// What is wanted once the part at hand is there. The applier refuses what is out of range here; it
+// must only not take memory.
+void BundleHead::look_further() {
+  if (part_ == Part::kPrefix) {
+    wanted_ += size_t{wire::read_u16(bytes_.data() + format::kPrefixStatementSize)} +
+               wire::read_u16(bytes_.data() + format::kPrefixSignaturesSize);
+    part_ = Part::kStatement;
+  } else if (part_ == Part::kStatement) {
+    if (const auto read = statement()) wanted_ += read->manifest_size;
+    part_ = Part::kManifest;
   }
 }
 
@@ -34,7 +36,9 @@ Result<bundle::Statement> BundleHead::statement() const {
   if (bytes_.size() < format::kPrefixSize + size) {
     return fail(TENSORPATCH_E_FORMAT, "the statement is cut off");
   }
-  return bundle::read_statement(bytes().subspan(format::kPrefixSize, size));
+  auto unpacked = bundle::unpack_statement(bytes().subspan(format::kPrefixSize, size));
+  if (!unpacked) return tl::unexpected(unpacked.error());
+  return bundle::read_statement(*unpacked);
 }
 
 Result<bundle::Manifest> BundleHead::manifest() const {

@@ -8,6 +8,7 @@
 
 #include <vector>
 
+#include "apply/format.h"
 #include "base/file.h"
 #include "bundle/manifest.h"
 #include "bundle/statement.h"
@@ -19,7 +20,7 @@ class BundleHead {
  public:
   // Shown all bytes of the bundle from its start, keeps those of the head.
   void take(base::Bytes data);
-  bool is_complete() const { return size_ != 0 && bytes_.size() == size_; }
+  bool is_complete() const { return part_ == Part::kManifest && bytes_.size() == wanted_; }
   base::Bytes bytes() const { return bytes_; }
 
   // Of a complete head.
@@ -29,8 +30,12 @@ class BundleHead {
   Result<uint64_t> offset_of(const CheckpointRecord& record) const;
 
  private:
+  enum class Part : uint8_t { kPrefix, kStatement, kManifest };  // signatures: the statement's
+  void look_further();
+
   std::vector<uint8_t> bytes_;
-  size_t size_ = 0;  // 0: not known yet
+  size_t wanted_ = format::kPrefixSize;  // bytes to the end of the part at hand
+  Part part_ = Part::kPrefix;
 };
 
 }  // namespace tensorpatch::toolkit

@@ -32,13 +32,16 @@ std::vector<std::string> codec_names(uint32_t codecs) {
 
 SignatureFacts signature_facts(const keys::Signature& signature,
                                const std::vector<keys::PublicKey>& ring, base::Bytes message) {
-  SignatureFacts facts{signature.algorithm, signature.key_id, SignatureFacts::Check::kNotChecked};
+  SignatureFacts facts{signature.algorithm,
+                       {signature.key.begin(), signature.key.end()},
+                       SignatureFacts::Check::kNotChecked};
   if (ring.empty()) return facts;
   const auto known = std::find_if(ring.begin(), ring.end(),
-                                  [&](const auto& key) { return key.id == signature.key_id; });
+                                  [&](const auto& key) { return hint_of(key) == signature.key; });
   if (known == ring.end()) {
     facts.check = SignatureFacts::Check::kUnknownKey;
   } else {
+    facts.key_id.assign(known->id.begin(), known->id.end());
     facts.check = keys::verify(*known, message, signature) ? SignatureFacts::Check::kValid
                                                            : SignatureFacts::Check::kWrong;
   }
@@ -149,6 +152,12 @@ void add_manifest(const bundle::BundleReader& reader, InspectReport& report) {
   }
 }
 
+// Of what a bundle says of a file, which may be newer than this program.
+std::string format_text(uint8_t number) {
+  const auto format = static_cast<model::Format>(number);
+  return format <= model::Format::kOnnxData ? std::string(model::format_name(format)) : "unknown";
+}
+
 void add_statement(const bundle::BundleReader& reader, InspectReport& report) {
   const bundle::Statement& statement = reader.statement();
   report.bundle_size = reader.bytes().size();
@@ -169,7 +178,7 @@ void add_statement(const bundle::BundleReader& reader, InspectReport& report) {
     const bundle::ManifestComponent& described = reader.manifest().components[i];
     ComponentFacts facts;
     facts.name = described.name;
-    facts.format = described.format;
+    facts.format = format_text(component.format);
     facts.whole = (component.flags & format::kComponentWhole) != 0;
     facts.old_size = component.old_size;
     facts.new_size = component.new_size;

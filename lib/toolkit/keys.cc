@@ -88,6 +88,7 @@ Result<OpenSigner> OpenSigner::open(const Signer& signer) {
   if (signer.command.empty()) {
     auto key = keys::PrivateKey::parse(signer.private_key, signer.password);
     if (!key) return tl::unexpected(key.error());
+    opened.public_key_ = key->public_key();
     opened.key_ = std::move(*key);
     return opened;
   }

@@ -25,7 +25,6 @@
 namespace tensorpatch::toolkit {
 namespace {
 
-constexpr size_t kMaxNameSize = 32;
 constexpr uint64_t kFillWorthWarning = 64;
 constexpr char kTool[] = "tensorpatch " TENSORPATCH_VERSION;
 
@@ -151,7 +150,7 @@ Result<void> check_options(const PackOptions& options) {
 Result<Inputs> open_inputs(const PackOptions& options) {
   Inputs inputs;
   for (const ComponentFiles& files : options.components) {
-    inputs.names.push_back(files.name.empty() ? component_name_of(files.new_file) : files.name);
+    inputs.names.push_back(files.name.empty() ? bundle::kDefaultName : files.name);
     auto old_file = open_old_file({files.old_file, files.old_region});
     if (!old_file) return tl::unexpected(old_file.error());
     auto new_file = base::MappedFile::open(files.new_file);
@@ -279,6 +278,7 @@ bundle::Statement make_statement(const PackOptions& options, const Inputs& input
     component.flags = is_whole(options.components[i]) ? uint32_t{format::kComponentWhole} : 0;
     component.old_digest = inputs.old_digests[i];
     component.new_digest = inputs.new_digests[i];
+    component.format = static_cast<uint8_t>(inputs.new_models[i].format);
     statement.components.push_back(component);
     statement.required_codecs |= patches[i].report.required_codecs;
   }
@@ -288,12 +288,10 @@ bundle::Statement make_statement(const PackOptions& options, const Inputs& input
 bundle::Manifest make_manifest(const PackOptions& options, const Inputs& inputs) {
   bundle::Manifest manifest;
   manifest.version = options.version;
-  manifest.tool = kTool;
   manifest.meta.insert(options.metadata.begin(), options.metadata.end());
   for (size_t i = 0; i < inputs.names.size(); ++i) {
     bundle::ManifestComponent component;
     component.name = inputs.names[i];
-    component.format = model::format_name(inputs.new_models[i].format);
     manifest.components.push_back(component);
   }
   return manifest;
@@ -310,7 +308,7 @@ Result<void> self_check(const PackOptions& options, const Inputs& inputs,
   CheckStorage storage(old_files, new_files);
   const std::vector<uint8_t> message = bundle::dsse_message(writer.statement_bytes());
   const keys::PublicKey key{TENSORPATCH_ED25519, {}, std::vector<uint8_t>(32)};
-  const keys::Signature stand_in{TENSORPATCH_ED25519, key.id, std::vector<uint8_t>(64)};
+  const keys::Signature stand_in{TENSORPATCH_ED25519, hint_of(key), std::vector<uint8_t>(64)};
   RunOptions run_options;
   run_options.storage = &storage;
   run_options.mode = Mode::kWrite;
@@ -412,6 +410,8 @@ Result<Made> make_bundle(const PackOptions& options, const Inputs& inputs,
     details = std::move(*bytes);
     manifest.details_digest = bundle::sha256(details);
   }
+  // Worth its bytes only where there is more to say than what the statement tells.
+  if (!bundle::says_nothing(manifest)) manifest.tool = kTool;
   std::vector<base::Bytes> streams;
   for (const Patch& patch : *patches) streams.push_back(patch.stream.bytes());
   auto writer = bundle::BundleWriter::prepare(
@@ -450,7 +450,7 @@ Result<void> finish(const PackOptions& options, const std::optional<OpenSigner>&
   if (signer) {
     auto signature = signer->sign(bundle::dsse_message(writer.statement_bytes()));
     if (!signature) return tl::unexpected(signature.error());
-    report.signed_by.push_back(signature->key_id);
+    report.signed_by.push_back(signer->public_key().id);
     signatures.push_back(std::move(*signature));
   }
   auto file =
@@ -467,22 +467,6 @@ Result<void> finish(const PackOptions& options, const std::optional<OpenSigner>&
 }
 
 }  // namespace
-
-std::string component_name_of(const Path& new_file) {
-  std::string name;
-  for (const char letter : new_file.filename().string()) {
-    const auto byte = static_cast<unsigned char>(letter);
-    const char lower = static_cast<char>(std::tolower(byte));
-    const bool is_first_kind = (lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9');
-    if (is_first_kind || (!name.empty() && (lower == '.' || lower == '_' || lower == '-'))) {
-      name += lower;
-    } else if (!name.empty()) {
-      name += '-';
-    }
-    if (name.size() == kMaxNameSize) break;
-  }
-  return name.empty() ? "model" : name;
-}
 
 Result<PackReport> pack(const PackOptions& options) {
   if (auto checked = check_options(options); !checked) return tl::unexpected(checked.error());

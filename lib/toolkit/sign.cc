@@ -12,7 +12,7 @@ namespace {
 constexpr size_t kMaxSignatureFile = 4096;
 
 Result<SignReport> add(const Path& path, const bundle::BundleReader& reader,
-                       const keys::Signature& signature) {
+                       const keys::PublicKey& key, const keys::Signature& signature) {
   std::vector<keys::Signature> signatures = reader.signatures();
   if (auto added = bundle::add_signature(signatures, signature); !added) {
     return tl::unexpected(added.error());
@@ -25,7 +25,7 @@ Result<SignReport> add(const Path& path, const bundle::BundleReader& reader,
   auto written = bundle::replace_signatures(reader, signatures, **file);
   if (written) written = (*file)->commit();
   if (!written) return tl::unexpected(written.error());
-  return SignReport{signature.key_id, reader.identity(), signatures.size()};
+  return SignReport{key.id, reader.identity(), signatures.size()};
 }
 
 }  // namespace
@@ -39,7 +39,7 @@ Result<SignReport> sign(const Path& bundle, const Signer& signer) {
   if (!opened) return tl::unexpected(opened.error());
   auto signature = opened->sign(bundle::dsse_message(reader->statement_bytes()));
   if (!signature) return tl::unexpected(signature.error());
-  return add(bundle, *reader, *signature);
+  return add(bundle, *reader, opened->public_key(), *signature);
 }
 
 Result<SignReport> attach_signature(const Path& bundle, const Path& signature,
@@ -59,7 +59,7 @@ Result<SignReport> attach_signature(const Path& bundle, const Path& signature,
                 quoted(signature) + " is not a signature of this bundle by that key",
                 "it must be the signature (Ed25519: 64 bytes) over what --export-tbs wrote");
   }
-  return add(bundle, *reader, attached);
+  return add(bundle, *reader, *key, attached);
 }
 
 Result<void> export_to_be_signed(const Path& bundle, const Path& output, Existing existing) {

@@ -18,6 +18,7 @@ class OpenSigner {
  public:
   static Result<OpenSigner> open(const Signer& signer);
   Result<keys::Signature> sign(base::Bytes message) const;
+  const keys::PublicKey& public_key() const { return public_key_; }
 
  private:
   std::optional<keys::PrivateKey> key_;

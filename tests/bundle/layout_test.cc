@@ -37,8 +37,8 @@ TEST(Layout, StatementHeader) {
       {"required_codecs", at::kRequiredCodecs},
       {"block_size", at::kBlockSize},
       {"restart_interval", at::kRestartInterval},
-      {"erase_size", at::kEraseSize},
-      {"write_size", at::kWriteSize},
+      {"erase_log2", at::kEraseLog2},
+      {"write_log2", at::kWriteLog2},
       {"history_log2", at::kHistoryLog2},
       {"value_slots", at::kValueSlots},
       {"value_level", at::kValueLevel},
@@ -46,11 +46,11 @@ TEST(Layout, StatementHeader) {
       {"match_log2", at::kMatchLog2},
       {"zstd_window_log2", at::kZstdWindowLog2},
       {"column_log2", at::kColumnLog2},
-      {"zero_2", at::kZero2},
+      {"zero_13", at::kZero13},
       {"reach", at::kReach},
       {"manifest_size", at::kManifestSize},
       {"manifest_digest", at::kManifestDigest},
-      {"zero_16", at::kZero16},
+      {"zero_24", at::kZero24},
       {"(size)", at::kSize},
   };
   EXPECT_EQ(offsets_of(*fbs::StatementHeaderTypeTable()), expected);
@@ -64,6 +64,7 @@ TEST(Layout, StatementComponent) {
       {"patch_size", at::kPatchSize}, {"id", at::kId},
       {"flags", at::kFlags},          {"old_digest", at::kOldDigest},
       {"new_digest", at::kNewDigest}, {"first_block", at::kFirstBlock},
+      {"format", at::kFormat},        {"zero_2", at::kZero2},
       {"(size)", at::kSize},
   };
   EXPECT_EQ(offsets_of(*fbs::StatementComponentTypeTable()), expected);

@@ -72,7 +72,7 @@ inline bundle::BundleWriter prepare_small(base::Bytes patch) {
   if (patch.empty()) statement.components[0].new_size = 0;
   bundle::Manifest manifest;
   manifest.components.resize(1);
-  manifest.components[0].format = "raw";
+  manifest.version = "2";
   auto writer = bundle::BundleWriter::prepare(statement, manifest, {patch});
   EXPECT_TRUE(writer) << writer.error().message;
   return std::move(*writer);

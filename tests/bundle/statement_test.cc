@@ -27,31 +27,31 @@ std::vector<uint8_t> from_spaced_hex(std::string text) {
 // The bytes of full_statement(), written by hand from the tables of docs/FORMAT.md.
 std::vector<uint8_t> hand_written() {
   std::vector<uint8_t> bytes = from_spaced_hex(
-      "00 01 01 02"                       // version 0.1, update, two components
-      "00000000 10000000"                 // required and optional flags
-      "04030201"                          // security version 0x01020304
-      "0807060504030201"                  // sequence 0x0102030405060708
-      "123e4567e89b12d3a456426614174000"  // device class
-      "00000000"                          // workspace size, below
-      "07000000"                          // codecs 0, 1, 2
-      "00010000 00100000"                 // block size 256, restart interval 4,096
-      "00040000 40000000"                 // erase size 1,024, write size 64
-      "09 01 00 08 06 00 06"              // history, slots, level, cells, match, zstd, columns
-      "0000000000"                        // zero
-      "84000000" +
-      repeat("cc", 32) +  // manifest size 132 and digest
-      repeat("00", 16) +
+      "00 01 01 02"                         // version 0.1, update, two components
+      "09 01 00 08 06 06 00"                // history, slots, level, cells, match, columns, zstd
+      "0a 06 00"                            // erase size 1,024, write size 64
+      "0700"                                // codecs 0, 1, 2
+      "00000000"                            // workspace size, below
+      "00010000 00100000"                   // block size 256, restart interval 4,096
+      "00000000"                            // reach
+      "84000000"                            // manifest size 132
+      "00000000 10000000"                   // required and optional flags
+      "04030201"                            // security version 0x01020304
+      "0807060504030201"                    // sequence 0x0102030405060708
+      "123e4567e89b12d3a456426614174000" +  // device class
+      repeat("cc", 32) +
+      repeat("00", 24) +  // manifest digest
       // Component 0.
-      "e803000000000000 0100000001000000 2c01000000000000"  // 1,000; 2^32 + 1; 300
-      "00000000 00000000" +
       repeat("a1", 32) + repeat("b1", 32) + repeat("d1", 32) +
+      "0100000001000000 e803000000000000 2c01000000000000"  // 2^32 + 1; 1,000; 300
+      "00020000 00000000"                                   // id 0, safetensors, flags
       // Component 1: a whole file.
-      "0000000000000000 0500000000000000 0600000000000000"
-      "01000000 01000000"
       "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" +
-      repeat("b2", 32) + repeat("d2", 32));
+      repeat("b2", 32) + repeat("d2", 32) +
+      "0500000000000000 0000000000000000 0600000000000000"
+      "01000000 01000000");
   // It follows from the limits; which number that is, is section 4's business.
-  wire::write_u32(&bytes[40], workspace_size(test::kSmallLimits));
+  wire::write_u32(&bytes[16], workspace_size(test::kSmallLimits));
   return bytes;
 }
 
@@ -69,6 +69,7 @@ Statement full_statement() {
   s.components[0].old_size = 1000;
   s.components[0].new_size = (uint64_t{1} << 32) + 1;
   s.components[0].patch_size = 300;
+  s.components[0].format = 2;
   s.components[0].old_digest.fill(0xa1);
   s.components[0].new_digest.fill(0xb1);
   s.components[0].first_block.fill(0xd1);
@@ -155,40 +156,73 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Refusal{"major_version", 0, {1}}, Refusal{"kind_zero", 2, {0}, TENSORPATCH_E_VERSION},
         Refusal{"kind", 2, {2}, TENSORPATCH_E_VERSION}, Refusal{"component_count_less", 3, {1}},
-        Refusal{"component_count_more", 3, {3}}, Refusal{"in_place_no_reach", 4, {1}},
-        Refusal{"reach_beside", 72, {1}}, Refusal{"flag_encrypted", 4, {4}, TENSORPATCH_E_VERSION},
-        Refusal{"flag_unknown", 7, {0x80}, TENSORPATCH_E_VERSION},
-        Refusal{"workspace_size", 40, {0, 0, 0, 0}},
-        Refusal{"codec_unknown", 44, {0x17}, TENSORPATCH_E_CODEC},
-        Refusal{"codec_unknown_high", 47, {0x80}, TENSORPATCH_E_CODEC},
-        Refusal{"codec_operations", 44, {6}}, Refusal{"block_size_zero", 48, {0, 0, 0, 0}},
-        Refusal{"block_size_small", 48, {0xC0, 0, 0, 0}},
-        Refusal{"block_size_large", 48, {0x40, 0, 0x10, 0}},
-        Refusal{"block_size_odd", 48, {1, 1, 0, 0}},
-        Refusal{"restart_interval_zero", 52, {0, 0, 0, 0}},
-        Refusal{"restart_interval_odd", 52, {0, 6, 0, 0}},
-        Refusal{"erase_size_zero", 56, {0, 0, 0, 0}}, Refusal{"erase_size_odd", 56, {0, 3, 0, 0}},
-        Refusal{"write_size_zero", 60, {0, 0, 0, 0}},
-        Refusal{"write_size_odd", 60, {0x30, 0, 0, 0}},
-        Refusal{"write_size_large", 60, {0, 1, 0, 0}}, Refusal{"history_small", 64, {7}},
-        Refusal{"history_large", 64, {23}}, Refusal{"value_slots", 65, {17}},
-        Refusal{"value_level", 66, {2}}, Refusal{"byte_cells_small", 67, {7}},
-        Refusal{"byte_cells_large", 67, {21}}, Refusal{"match_table_small", 68, {5}},
-        Refusal{"match_table_large", 68, {19}}, Refusal{"zstd_window_small", 69, {9}},
-        Refusal{"zstd_window_large", 69, {23}}, Refusal{"columns_small", 70, {5}},
-        Refusal{"columns_large", 70, {19}}, Refusal{"header_zero_first", 71, {1}},
-        Refusal{"header_zero_last", 75, {1}}, Refusal{"manifest_size_zero", 76, {0, 0, 0, 0}},
-        Refusal{"manifest_size_large", 76, {1, 0, 1, 0}}, Refusal{"header_zero_16_first", 112, {1}},
-        Refusal{"header_zero_16_last", 127, {1}}, Refusal{"component_id_first", kFirst + 24, {1}},
-        Refusal{"component_id_second", kSecond + 24, {0}},
-        Refusal{"component_id_gap", kSecond + 24, {2}},
-        Refusal{"component_keep", kFirst + 28, {2}, TENSORPATCH_E_VERSION},
-        Refusal{"component_flag", kFirst + 31, {0x40}, TENSORPATCH_E_VERSION},
-        Refusal{"whole_with_old", kSecond, {1}},
-        Refusal{"whole_with_old_digest", kSecond + 32, {0}},
-        Refusal{"patch_empty", kFirst + 16, kNothing64},
-        Refusal{"patch_not_empty", kFirst + 8, kNothing64}),
+        Refusal{"component_count_more", 3, {3}}, Refusal{"in_place_no_reach", 36, {1}},
+        Refusal{"reach_beside", 28, {1}}, Refusal{"flag_encrypted", 36, {4}, TENSORPATCH_E_VERSION},
+        Refusal{"flag_unknown", 39, {0x80}, TENSORPATCH_E_VERSION},
+        Refusal{"workspace_size", 16, {0, 0, 0, 0}},
+        Refusal{"codec_unknown", 14, {0x17}, TENSORPATCH_E_CODEC},
+        Refusal{"codec_unknown_high", 15, {0x80}, TENSORPATCH_E_CODEC},
+        Refusal{"codec_operations", 14, {6}}, Refusal{"block_size_zero", 20, {0, 0, 0, 0}},
+        Refusal{"block_size_small", 20, {0xC0, 0, 0, 0}},
+        Refusal{"block_size_large", 20, {0x40, 0, 0x10, 0}},
+        Refusal{"block_size_odd", 20, {1, 1, 0, 0}},
+        Refusal{"restart_interval_zero", 24, {0, 0, 0, 0}},
+        Refusal{"restart_interval_odd", 24, {0, 6, 0, 0}}, Refusal{"erase_size_large", 11, {21}},
+        Refusal{"erase_size_beyond", 11, {42}}, Refusal{"write_size_large", 12, {8}},
+        Refusal{"write_size_beyond", 12, {38}}, Refusal{"history_small", 4, {7}},
+        Refusal{"history_large", 4, {23}}, Refusal{"value_slots", 5, {17}},
+        Refusal{"value_level", 6, {2}}, Refusal{"byte_cells_small", 7, {7}},
+        Refusal{"byte_cells_large", 7, {21}}, Refusal{"match_table_small", 8, {5}},
+        Refusal{"match_table_large", 8, {19}}, Refusal{"columns_small", 9, {5}},
+        Refusal{"columns_large", 9, {19}}, Refusal{"zstd_window_small", 10, {9}},
+        Refusal{"zstd_window_large", 10, {23}}, Refusal{"header_zero_13", 13, {1}},
+        Refusal{"manifest_none_with_digest", 32, {0}},
+        Refusal{"manifest_size_large", 32, {1, 0, 1, 0}}, Refusal{"header_zero_first", 104, {1}},
+        Refusal{"header_zero_last", 127, {1}}, Refusal{"component_id_first", kFirst + 120, {1}},
+        Refusal{"component_id_second", kSecond + 120, {0}},
+        Refusal{"component_id_gap", kSecond + 120, {2}},
+        Refusal{"component_zero_first", kFirst + 122, {1}},
+        Refusal{"component_zero_last", kSecond + 123, {1}},
+        Refusal{"component_keep", kFirst + 124, {2}, TENSORPATCH_E_VERSION},
+        Refusal{"component_flag", kFirst + 127, {0x40}, TENSORPATCH_E_VERSION},
+        Refusal{"whole_with_old", kSecond + 104, {1}},
+        Refusal{"whole_with_old_digest", kSecond, {0}},
+        Refusal{"patch_empty", kFirst + 112, kNothing64},
+        Refusal{"patch_not_empty", kFirst + 96, kNothing64}),
     [](const auto& tested) { return tested.param.name; });
+
+TEST(Statement, IsStoredWithoutRunsOfZeros) {
+  // Two zeros are not a run; literals and zeros each go on for at most 128 bytes.
+  std::vector<uint8_t> bytes = {1, 0, 0, 2, 0, 0, 0, 3};
+  bytes.resize(256, 0);
+  bytes.resize(256 + 128, 7);
+  std::vector<uint8_t> stored = from_spaced_hex("03 01000002 82 00 03 ff f7 7f");
+  stored.resize(stored.size() + 128, 7);
+  EXPECT_EQ(test::to_hex(pack_statement(bytes)), test::to_hex(stored));
+  EXPECT_EQ(unpack_statement(stored).value(), bytes);
+  EXPECT_EQ(unpack_statement(pack_statement(hand_written())).value(), hand_written());
+  // A control byte is one of a run even where the run could be shorter or be left out.
+  std::vector<uint8_t> other = stored;
+  other[5] = 0x81;
+  other.insert(other.begin() + 6, 0x80);
+  EXPECT_EQ(unpack_statement(other).value(), bytes);
+}
+
+TEST(Statement, StoredInAnotherSizeIsRefused) {
+  const std::vector<uint8_t> stored = pack_statement(hand_written());
+  for (size_t size = 0; size < stored.size(); ++size) {
+    const auto read = unpack_statement(base::Bytes(stored).first(size));
+    // Where it ends between the components it is a shorter statement.
+    ASSERT_TRUE(!read || read->size() == 256) << size;
+  }
+  for (const unsigned control : {0x00u, 0x7Fu, 0x80u, 0xFFu}) {
+    std::vector<uint8_t> longer = stored;
+    longer.push_back(static_cast<uint8_t>(control));
+    EXPECT_TRUE(control == 0xFF || !unpack_statement(longer));
+    for (int i = 0; i < 5; ++i) longer.push_back(0xFF);
+    EXPECT_FALSE(unpack_statement(longer));
+  }
+}
 
 TEST(Statement, EmptyNewFileHasNoPatchAndNoBlock) {
   Statement s = full_statement();
@@ -214,7 +248,7 @@ TEST(Statement, OtherSizesAreRefused) {
 TEST(Statement, AnyMinorVersionAndOptionalFlagIsAccepted) {
   std::vector<uint8_t> bytes = hand_written();
   bytes[1] = 255;
-  std::fill_n(bytes.begin() + 8, 4, uint8_t{0xFF});
+  std::fill_n(bytes.begin() + 40, 4, uint8_t{0xFF});
   const auto read = read_statement(bytes);
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(read->minor, 255);

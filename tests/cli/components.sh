@@ -64,4 +64,4 @@ refuse 2 '1 to 6' pack --component a - k --component b - k --component c - k --c
   --component e - k --component f - k --component g - k -o n
 cp new.bin 'My Model (v2).BIN'
 ok pack old.bin 'My Model (v2).BIN' -o named.tpb --key k --json
-json 'j["components"][0]["name"] == "my-model--v2-.bin"'
+json 'j["components"][0]["name"] == "model"'

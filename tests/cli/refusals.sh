@@ -41,7 +41,7 @@ refuse 5 '' pack old.tflite new.tflite -o n --key k --memory 1K
 
 # Damage anywhere: every region of the bundle, shortened and lengthened.
 size=$(size_of u.tpb)
-for offset in 0 8 12 20 60 110 200 300 380 420 470 600 $((size / 2)) $((size - 1)); do
+for offset in 0 5 6 9 12 20 60 110 150 170 200 220 300 380 600 $((size / 2)) $((size - 1)); do
   cp u.tpb flipped.tpb
   flip flipped.tpb $offset
   run apply old.tflite flipped.tpb -o n --pubkey k.pub
@@ -51,7 +51,7 @@ for offset in 0 8 12 20 60 110 200 300 380 420 470 600 $((size / 2)) $((size - 1
   [ $code -eq 1 ] || [ $code -eq 3 ] || fail "verify of a flip at $offset: exit code $code"
 done
 rm flipped.tpb
-for cut in 0 15 16 143 144 300 500 $((size - 1)); do
+for cut in 0 9 10 60 143 144 200 300 500 $((size - 1)); do
   head -c "$cut" u.tpb >cut.tpb
   refuse 1 '' apply old.tflite cut.tpb -o n --pubkey k.pub
   refuse 1 '' verify cut.tpb --pubkey k.pub

@@ -39,7 +39,9 @@ void check(base::Bytes input) {
   require(bundle::write_manifest(reader->manifest()).has_value());
   MemorySink copy;
   require(bundle::replace_signatures(*reader, reader->signatures(), copy).has_value());
-  require(std::equal(copy.bytes.begin(), copy.bytes.end(), input.begin(), input.end()));
+  const auto again = bundle::BundleReader::open(copy.bytes);  // perhaps packed another way
+  require(again && again->identity() == reader->identity());
+  require(std::ranges::equal(again->after_signatures(), reader->after_signatures()));
   const keys::PublicKey key = keys::make_public_key({1});
   require(!reader->verify_signatures({&key, 1}, 1));
   (void)reader->verify_blocks();
@@ -58,8 +60,8 @@ std::vector<uint8_t> wrap(base::Bytes input) {
 
   bundle::Statement statement;
   statement.limits = {512, 4096, 1024, 64, 10, 1, 0, 8, 6, 0, 7};
-  statement.manifest_size = static_cast<uint32_t>(std::max<size_t>(manifest_size, 1));
-  statement.manifest_digest = bundle::sha256(manifest);
+  statement.manifest_size = static_cast<uint32_t>(manifest_size);
+  if (manifest_size != 0) statement.manifest_digest = bundle::sha256(manifest);
   bundle::Component component;
   component.patch_size = rest.size() - signatures_size - manifest_size;
   component.new_size = component.patch_size;
@@ -67,15 +69,15 @@ std::vector<uint8_t> wrap(base::Bytes input) {
   statement.components = {component};
   const auto statement_bytes = bundle::write_statement(statement);
   require(statement_bytes.has_value());
+  const std::vector<uint8_t> stored = bundle::pack_statement(*statement_bytes);
 
   std::vector<uint8_t> bytes(format::kPrefixSize);
   std::copy(std::begin(format::kMagic), std::end(format::kMagic), bytes.begin());
   bytes[format::kPrefixMajor] = format::kMajor;
   bytes[format::kPrefixMinor] = format::kMinor;
-  wire::write_u16(&bytes[format::kPrefixStatementSize],
-                  static_cast<uint16_t>(statement_bytes->size()));
+  wire::write_u16(&bytes[format::kPrefixStatementSize], static_cast<uint16_t>(stored.size()));
   wire::write_u16(&bytes[format::kPrefixSignaturesSize], static_cast<uint16_t>(signatures_size));
-  bytes.insert(bytes.end(), statement_bytes->begin(), statement_bytes->end());
+  bytes.insert(bytes.end(), stored.begin(), stored.end());
   bytes.insert(bytes.end(), rest.begin(), rest.end());
   return bytes;
 }

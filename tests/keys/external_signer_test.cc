@@ -65,7 +65,7 @@ TEST_F(ExternalSigner, GetsTheMessageAndItsSignatureIsReturned) {
   const auto signature = sign_by_script("cat >\"$1.seen\"; cat \"$1\"");
   ASSERT_TRUE(signature.has_value()) << signature.error().message;
   EXPECT_EQ(signature->algorithm, TENSORPATCH_ED25519);
-  EXPECT_EQ(signature->key_id, key_.public_key().id);
+  EXPECT_EQ(signature->key, hint_of(key_.public_key()));
   EXPECT_TRUE(verify(key_.public_key(), as_bytes(message_), *signature));
   EXPECT_EQ(test::read_file(folder_ / "right.seen"), message_);
 }

@@ -128,7 +128,7 @@ TEST(PrivateKey, Pkcs8VectorSignsAsInRfc8032) {
   EXPECT_EQ(key->to_pem(), test::kPrivatePem);
   const Signature signature = key->sign(as_bytes("message"));
   EXPECT_EQ(signature.algorithm, TENSORPATCH_ED25519);
-  EXPECT_EQ(signature.key_id, key->public_key().id);
+  EXPECT_EQ(signature.key, hint_of(key->public_key()));
   EXPECT_TRUE(verify(key->public_key(), as_bytes("message"), signature));
 }
 
@@ -501,7 +501,7 @@ TEST(PublicKey, FormattedAsC) {
 
 TEST(Verify, RightOnlyForTheKeyTheMessageAndEveryBitOfTheSignature) {
   const PublicKey key = rfc_key();
-  const Signature right{TENSORPATCH_ED25519, key.id, from_hex(test::kSignatureHex)};
+  const Signature right{TENSORPATCH_ED25519, hint_of(key), from_hex(test::kSignatureHex)};
   ASSERT_TRUE(verify(key, {}, right));
   EXPECT_FALSE(verify(key, as_bytes("x"), right));
   for (size_t bit = 0; bit < right.bytes.size() * 8; ++bit) {
@@ -512,13 +512,13 @@ TEST(Verify, RightOnlyForTheKeyTheMessageAndEveryBitOfTheSignature) {
   EXPECT_FALSE(verify(PrivateKey::generate()->public_key(), {}, right));
 
   Signature other_id = right;
-  other_id.key_id = {};
+  other_id.key = {};
   EXPECT_TRUE(verify(key, {}, other_id));  // the id is a hint
 }
 
 TEST(Verify, OtherAlgorithmsAndSizesAreRefused) {
   const PublicKey key = rfc_key();
-  const Signature right{TENSORPATCH_ED25519, key.id, from_hex(test::kSignatureHex)};
+  const Signature right{TENSORPATCH_ED25519, hint_of(key), from_hex(test::kSignatureHex)};
   Signature wrong = right;
   wrong.algorithm = TENSORPATCH_ECDSA_P256_SHA256;
   EXPECT_FALSE(verify(key, {}, wrong));

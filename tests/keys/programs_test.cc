@@ -84,7 +84,7 @@ TEST_F(Programs, OpensslSignatureVerifies) {
       "openssl pkeyutl -sign -inkey key.pem -rawin -in message -out signature");
   const PublicKey key = read_private("key.pem").public_key();
   const std::string bytes = read_file(folder_ / "signature");
-  const Signature signature{TENSORPATCH_ED25519, key.id, {bytes.begin(), bytes.end()}};
+  const Signature signature{TENSORPATCH_ED25519, hint_of(key), {bytes.begin(), bytes.end()}};
   EXPECT_TRUE(verify(key, as_bytes(kMessage), signature));
   EXPECT_FALSE(verify(key, as_bytes("other bytes"), signature));
 }

@@ -47,7 +47,8 @@ class P256Key {
     const uint8_t* at = der.data();
     const std::unique_ptr<ECDSA_SIG, decltype(&ECDSA_SIG_free)> pair(
         d2i_ECDSA_SIG(nullptr, &at, static_cast<long>(size)), ECDSA_SIG_free);
-    SignatureSpec made{TENSORPATCH_ECDSA_P256_SHA256, id_, Bytes(64)};
+    SignatureSpec made{TENSORPATCH_ECDSA_P256_SHA256, {}, Bytes(64)};
+    std::copy_n(id_.begin(), made.key.size(), made.key.begin());
     EXPECT_EQ(BN_bn2binpad(ECDSA_SIG_get0_r(pair.get()), made.signature.data(), 32), 32);
     EXPECT_EQ(BN_bn2binpad(ECDSA_SIG_get0_s(pair.get()), made.signature.data() + 32, 32), 32);
     return made;

@@ -5,6 +5,7 @@
 #include <sodium.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 
@@ -69,11 +70,11 @@ void write_header(const BundleSpec& spec, Bytes& statement) {
   put(statement, header::kDeviceClass, spec.device_class);
   wire::write_u32(fields + header::kRequiredFlags, spec.required_flags);
   wire::write_u32(fields + header::kWorkspaceSize, workspace_size(spec.limits));
-  wire::write_u32(fields + header::kRequiredCodecs, spec.required_codecs);
+  wire::write_u16(fields + header::kRequiredCodecs, static_cast<uint16_t>(spec.required_codecs));
   wire::write_u32(fields + header::kBlockSize, spec.limits.block_size);
   wire::write_u32(fields + header::kRestartInterval, spec.limits.restart_interval);
-  wire::write_u32(fields + header::kEraseSize, spec.limits.erase_size);
-  wire::write_u32(fields + header::kWriteSize, spec.limits.write_size);
+  fields[header::kEraseLog2] = static_cast<uint8_t>(std::bit_width(spec.limits.erase_size) - 1);
+  fields[header::kWriteLog2] = static_cast<uint8_t>(std::bit_width(spec.limits.write_size) - 1);
   fields[header::kHistoryLog2] = spec.limits.history_log2;
   fields[header::kValueSlots] = spec.limits.value_slots;
   fields[header::kValueLevel] = spec.limits.value_level;
@@ -83,7 +84,7 @@ void write_header(const BundleSpec& spec, Bytes& statement) {
   fields[header::kColumnLog2] = spec.limits.column_log2;
   wire::write_u32(fields + header::kReach, spec.limits.reach);
   wire::write_u32(fields + header::kManifestSize, static_cast<uint32_t>(spec.manifest.size()));
-  put(statement, header::kManifestDigest, sha256(spec.manifest));
+  if (!spec.manifest.empty()) put(statement, header::kManifestDigest, sha256(spec.manifest));
 }
 
 void write_component(const ComponentSpec& spec, uint32_t index, const Digest& first_block,
@@ -93,11 +94,27 @@ void write_component(const ComponentSpec& spec, uint32_t index, const Digest& fi
   wire::write_u64(fields + component::kOldSize, spec.old_file.size());
   wire::write_u64(fields + component::kNewSize, spec.new_file.size());
   wire::write_u64(fields + component::kPatchSize, spec.patch.size());
-  wire::write_u32(fields + component::kId, index);
+  fields[component::kId] = static_cast<uint8_t>(index);
   wire::write_u32(fields + component::kFlags, spec.flags);
   put(statement, at + component::kOldDigest, sha256(spec.old_file));
   put(statement, at + component::kNewDigest, sha256(spec.new_file));
   put(statement, at + component::kFirstBlock, first_block);
+}
+
+// Section 1.2, in the simplest way: each run of zeros, however short, is left out.
+Bytes pack_statement(const Bytes& statement) {
+  Bytes stored;
+  for (size_t at = 0; at < statement.size();) {
+    const bool is_zero = statement[at] == 0;
+    size_t end = at;
+    while (end < statement.size() && end < at + 128 && (statement[end] == 0) == is_zero) ++end;
+    stored.push_back(static_cast<uint8_t>((is_zero ? 128 : 0) + end - at - 1));
+    if (!is_zero) {
+      for (size_t i = at; i < end; ++i) stored.push_back(statement[i]);
+    }
+    at = end;
+  }
+  return stored;
 }
 
 Bytes make_prefix(size_t statement_size, size_t signatures_size) {
@@ -115,11 +132,10 @@ Bytes make_prefix(size_t statement_size, size_t signatures_size) {
 Bytes make_records(const std::vector<SignatureSpec>& signatures) {
   Bytes records;
   for (const SignatureSpec& signature : signatures) {
-    uint8_t fields[4];
-    wire::write_u16(fields, signature.algorithm);
-    wire::write_u16(fields + 2, static_cast<uint16_t>(signature.signature.size()));
-    records.insert(records.end(), fields, fields + 4);
-    records.insert(records.end(), signature.key_id.begin(), signature.key_id.end());
+    uint8_t fields[3] = {static_cast<uint8_t>(signature.algorithm)};
+    wire::write_u16(fields + 1, static_cast<uint16_t>(signature.signature.size()));
+    records.insert(records.end(), fields, fields + 3);
+    records.insert(records.end(), signature.key.begin(), signature.key.end());
     append(records, signature.signature);
   }
   return records;
@@ -217,7 +233,7 @@ Bytes framed_statement(const Bytes& statement) {
 
 SignatureSpec sign_statement(const Bytes& statement, const TestKey& key) {
   SignatureSpec made;
-  made.key_id = key.id;
+  std::copy_n(key.id.begin(), made.key.size(), made.key.begin());
   made.signature.resize(crypto_sign_BYTES);
   const Bytes message = framed_statement(statement);
   crypto_sign_detached(made.signature.data(), nullptr, message.data(), message.size(),
@@ -241,13 +257,15 @@ BuiltBundle build_bundle(const BundleSpec& spec) {
   }
   if (spec.edit_signatures) spec.edit_signatures(signatures);
   const Bytes records = make_records(signatures);
-  Bytes prefix = make_prefix(statement.size(), records.size());
+  Bytes stored = pack_statement(statement);
+  if (spec.edit_stored) spec.edit_stored(stored);
+  Bytes prefix = make_prefix(stored.size(), records.size());
   if (spec.edit_prefix) spec.edit_prefix(prefix);
 
   BuiltBundle built;
   built.bytes = prefix;
   built.statement_offset = built.bytes.size();
-  append(built.bytes, statement);
+  append(built.bytes, stored);
   built.signatures_offset = built.bytes.size();
   append(built.bytes, records);
   built.manifest_offset = built.bytes.size();

@@ -64,7 +64,7 @@ struct ComponentSpec {
 
 struct SignatureSpec {
   uint16_t algorithm = TENSORPATCH_ED25519;
-  Digest key_id{};
+  std::array<uint8_t, 8> key{};  // how its id begins
   Bytes signature;
 };
 
@@ -79,9 +79,10 @@ struct BundleSpec {
   std::vector<ComponentSpec> components;
   std::vector<uint8_t> signers = {1};  // numbers of test keys
 
-  // Changes to what was built: the statement before it is signed, the signatures before they are
-  // written (with their size in the prefix), the prefix, and the bundle at the end.
+  // Changes to what was built: the statement before it is signed, as it is stored, the signatures
+  // before they are written (with their size in the prefix), the prefix, and the bundle at the end.
   std::function<void(Bytes&)> edit_statement;
+  std::function<void(Bytes&)> edit_stored;
   std::function<void(std::vector<SignatureSpec>&)> edit_signatures;
   std::function<void(Bytes&)> edit_prefix;
   std::function<void(Bytes&)> edit_bundle;

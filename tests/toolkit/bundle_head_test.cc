@@ -32,7 +32,7 @@ std::vector<uint8_t> make_bundle() {
   statement.components.resize(2);
   for (auto& component : statement.components) component.new_size = 5000;
   bundle::Manifest manifest;
-  manifest.components = {{"a", "raw", 0}, {"b", "raw", 0}};
+  manifest.components = {{"a", 0}, {"b", 0}};
   auto writer = bundle::BundleWriter::prepare(statement, manifest, {kSmall, kLarge});
   EXPECT_TRUE(writer) << writer.error().message;
   Collector sink;

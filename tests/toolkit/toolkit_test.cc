@@ -210,15 +210,6 @@ TEST_F(Toolkit, NewAppearsMeanwhileAndIsKept) {
   EXPECT_EQ(test::read_file(folder_ / "made"), "precious");
 }
 
-TEST(ComponentName, IsMadeFromTheFileName) {
-  EXPECT_EQ(component_name_of("a/b/Model.TFLite"), "model.tflite");
-  EXPECT_EQ(component_name_of("my model (2).bin"), "my-model--2-.bin");
-  EXPECT_EQ(component_name_of("..."), "model");
-  EXPECT_EQ(component_name_of("-x"), "x");
-  EXPECT_EQ(component_name_of("\xC3\xA4.bin"), "bin");
-  EXPECT_EQ(component_name_of(std::string(40, 'a')), std::string(32, 'a'));
-}
-
 TEST(DeviceClassText, ComesBack) {
   const auto device_class = parse_device_class("123E4567-e89b-42d3-a456-426614174000");
   ASSERT_TRUE(device_class);

@@ -45,25 +45,24 @@ def toward_zero(a, b):
 
 # --- 1 and 4: the bundle --------------------------------------------------------------------------
 
-PREFIX_SIZE, HEADER_SIZE, COMPONENT_SIZE, DIGEST_SIZE = 16, 128, 128, 32
+PREFIX_SIZE, HEADER_SIZE, COMPONENT_SIZE, DIGEST_SIZE = 10, 128, 128, 32
 
 
 class Limits:
     """The fields of the statement that a decoder needs, section 1.2."""
 
     def __init__(self, header):
-        self.block_size, self.restart_interval = u(header, 48, 4), u(header, 52, 4)
-        self.erase_size, self.write_size = u(header, 56, 4), u(header, 60, 4)
         (self.history, self.value_slots, self.value_level, self.byte_cells, self.match_table,
-         self.zstd_window, self.columns) = header[64:71]
-        self.reach = u(header, 72, 4)
-        power = lambda v: v != 0 and v & (v - 1) == 0
+         self.columns, self.zstd_window) = header[4:11]
+        self.erase_size, self.write_size = 1 << header[11], 1 << header[12]
+        self.block_size, self.restart_interval = u(header, 20, 4), u(header, 24, 4)
+        self.reach = u(header, 28, 4)
         require(256 <= self.block_size <= 1 << 20 and self.block_size % 64 == 0, 'block size')
-        require(power(self.erase_size) and self.erase_size <= 1 << 20, 'erase size')
+        require(self.erase_size <= 1 << 20, 'erase size')
         require(1 <= self.restart_interval <= 1 << 30
                 and self.restart_interval % self.erase_size == 0, 'restart interval')
         require(8 <= self.history <= 22, 'history')
-        require(power(self.write_size) and self.write_size <= self.erase_size
+        require(self.write_size <= self.erase_size
                 and self.write_size <= (1 << self.history) // 4, 'write size')
         require(self.value_slots <= 16, 'value slots')
         require(self.value_level <= 1, 'value level')
@@ -87,11 +86,11 @@ class Limits:
 
 class Component:
     def __init__(self, fields, index):
-        self.old_size, self.new_size, self.patch_size = (u(fields, at, 8) for at in (0, 8, 16))
         self.old_digest, self.new_digest, self.first_block = (
-            fields[at:at + DIGEST_SIZE] for at in (32, 64, 96))
-        flags = u(fields, 28, 4)
-        require(u(fields, 24, 4) == index, 'id')
+            fields[at:at + DIGEST_SIZE] for at in (0, 32, 64))
+        self.new_size, self.old_size, self.patch_size = (u(fields, at, 8) for at in (96, 104, 112))
+        flags = u(fields, 124, 4)
+        require(fields[120] == index and not any(fields[122:124]), 'id')
         require(flags & ~1 == 0, 'component flags')
         require(not flags & 1 or (self.old_size == 0
                                   and self.old_digest == hashlib.sha256().digest()), 'whole file')
@@ -111,13 +110,23 @@ class Reader:
         return self.data[self.at - size:self.at]
 
 
+def unpack_statement(stored):
+    """Section 1.2: the runs of zeros put back."""
+    reader, statement = Reader(stored), b''
+    while reader.at < len(stored):
+        control = reader.take(1)[0]
+        statement += bytes(control - 127) if control >= 128 else reader.take(control + 1)
+    require(len(statement) % 128 == 0 and 2 <= len(statement) // 128 <= 7, 'statement size')
+    return statement
+
+
 def parse_signatures(data):
     """Section 1.3, without the cryptography."""
     records, ids = Reader(data), []
     while records.at < len(data):
-        head = records.take(36)
-        records.take(u(head, 2, 2))
-        ids.append(head[4:])
+        head = records.take(11)
+        records.take(u(head, 1, 2))
+        ids.append(head[3:])
     require(len(ids) <= 8, 'too many signatures')
     require(len(set(ids)) == len(ids), 'a key signs twice')
 
@@ -127,18 +136,18 @@ def parse_statement(statement, version):
     count = len(statement) // 128 - 1
     require(statement[0:2] == version, 'another version than the prefix has')
     require(statement[2] == 1, 'kind')
-    flags, reach = u(statement, 4, 4), u(statement, 72, 4)
+    flags, reach = u(statement, 36, 4), u(statement, 28, 4)
     require(flags & ~3 == 0, 'required flags')
     require((flags & 1 != 0) == (reach != 0) and (reach == 0 or count == 1), 'in place')
     require(statement[3] == count, 'component count')
-    codecs = u(statement, 44, 4)
+    codecs = u(statement, 14, 2)
     require(codecs & 1, 'codec 0 is missing')
     if codecs & ~7:
         raise NoCodec(hex(codecs))
     limits = Limits(statement)
-    require(1 <= u(statement, 76, 4) <= 65536, 'manifest size')
-    require(statement[71] == 0 and not any(statement[112:128]), 'zero fields')
-    require(u(statement, 40, 4) == limits.workspace_size(), 'workspace size')
+    require(u(statement, 32, 4) <= 65536, 'manifest size')
+    require(statement[13] == 0 and not any(statement[104:128]), 'zero fields')
+    require(u(statement, 16, 4) == limits.workspace_size(), 'workspace size')
     components = [Component(statement[at:at + COMPONENT_SIZE], i)
                   for i, at in enumerate(range(HEADER_SIZE, len(statement), COMPONENT_SIZE))]
     return limits, components
@@ -161,16 +170,15 @@ def decode_bundle(bundle, olds):
     """The new files."""
     reader = Reader(bundle)
     prefix = reader.take(PREFIX_SIZE)
-    require(prefix[:8] == b'\x89TPB\r\n\x1a\n', 'magic')
-    require(prefix[8] == 0, 'major version')
-    statement_size, signatures_size = u(prefix, 10, 2), u(prefix, 12, 2)
-    require(statement_size % 128 == 0 and 2 <= statement_size // 128 <= 7, 'statement size')
-    require(u(prefix, 14, 2) == 0, 'prefix zero')
-    statement = reader.take(statement_size)
+    require(prefix[:4] == b'\x89TPB', 'magic')
+    require(prefix[4] == 0, 'major version')
+    stored_size, signatures_size = u(prefix, 6, 2), u(prefix, 8, 2)
+    statement = unpack_statement(reader.take(stored_size))
     parse_signatures(reader.take(signatures_size))
-    limits, components = parse_statement(statement, prefix[8:10])
-    manifest = reader.take(u(statement, 76, 4))
-    require(hashlib.sha256(manifest).digest() == statement[80:112], 'digest of the manifest')
+    limits, components = parse_statement(statement, prefix[4:6])
+    manifest = reader.take(u(statement, 32, 4))
+    digest = hashlib.sha256(manifest).digest() if manifest else bytes(DIGEST_SIZE)
+    require(digest == statement[72:104], 'digest of the manifest')
     for component, old in zip(components, olds, strict=True):
         require(len(old) == component.old_size
                 and hashlib.sha256(old).digest() == component.old_digest, 'wrong old file')

@@ -321,6 +321,10 @@ void add_good(Maker& make) {
             "security-version-floor=3 capacity=40"});
   make.add("device-class", device, {"E_DEVICE_CLASS"});
 
+  BundleSpec plain = tiny_spec();
+  plain.manifest.clear();
+  make.add("good-no-manifest", plain, {"DONE"});
+
   BundleSpec minor = tiny_spec();
   minor.edit_statement = [](Bytes& statement) { statement[header::kMinor] = 77; };
   minor.edit_prefix = [](Bytes& prefix) { prefix[format::kPrefixMinor] = 77; };
@@ -348,7 +352,15 @@ void add_prefix(Maker& make) {
   edit("bad-magic", "E_FORMAT", 3, 'b');
   edit("major-version", "E_VERSION", format::kPrefixMajor, 255);
   edit("statement-size", "E_FORMAT", format::kPrefixStatementSize, 64);
-  edit("prefix-zero", "E_FORMAT", format::kPrefixZero, 1);
+
+  const auto stored = [&make](const char* name, const Bytes& more) {
+    BundleSpec spec = tiny_spec();
+    spec.edit_stored = [=](Bytes& packed) { packed = packed + more; };
+    make.add(name, spec, {"E_FORMAT"});
+  };
+  stored("statement-part", {0x80});
+  stored("statement-run", {0x00});
+  stored("statement-long", {0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF});
 }
 
 // Section 1.2.
@@ -367,12 +379,12 @@ void add_statement_header(Maker& make) {
   word("flag-encrypted", "E_VERSION", header::kRequiredFlags, format::kFlagEncrypted);
   word("flag-unknown", "E_VERSION", header::kRequiredFlags, 1u << 31);
   byte("component-count", "E_FORMAT", header::kComponentCount, 2);
-  word("codec-unknown", "E_CODEC", header::kRequiredCodecs, 1u | 1u << 9);
-  word("codec-operations", "E_FORMAT", header::kRequiredCodecs, 0);
+  byte("codec-unknown", "E_CODEC", header::kRequiredCodecs + 1, 1u << 1);
+  byte("codec-operations", "E_FORMAT", header::kRequiredCodecs, 0);
   word("block-size", "E_FORMAT", header::kBlockSize, 250);
   word("restart-interval", "E_FORMAT", header::kRestartInterval, 0);
-  word("erase-size", "E_FORMAT", header::kEraseSize, 3);
-  word("write-size", "E_FORMAT", header::kWriteSize, 2);
+  byte("erase-size", "E_FORMAT", header::kEraseLog2, 21);
+  byte("write-size", "E_FORMAT", header::kWriteLog2, 1);
   byte("history", "E_FORMAT", header::kHistoryLog2, 23);
   byte("value-slots", "E_FORMAT", header::kValueSlots, 17);
   byte("value-level", "E_FORMAT", header::kValueLevel, 2);
@@ -387,7 +399,9 @@ void add_statement_header(Maker& make) {
   });
   word("manifest-size", "E_FORMAT", header::kManifestSize, format::kMaxManifestSize + 1);
   word("workspace-size", "E_FORMAT", header::kWorkspaceSize, 5000);
-  byte("header-zero", "E_FORMAT", header::kZero16 + 15, 1);
+  byte("header-zero-13", "E_FORMAT", header::kZero13, 1);
+  byte("header-zero", "E_FORMAT", header::kZero24 + 23, 1);
+  word("manifest-none", "E_FORMAT", header::kManifestSize, 0);
 }
 
 // Bundles whose flags are known: in place, undo. Applied beside old here, like any other.
@@ -417,9 +431,10 @@ void add_flags(Maker& make) {
 }
 
 void add_statement_components(Maker& make) {
-  make.add_statement("component-id", "E_FORMAT", [](Bytes& statement) {
-    set_u32(statement, kComponentAt + component::kId, 1);
-  });
+  make.add_statement("component-id", "E_FORMAT",
+                     [](Bytes& statement) { statement[kComponentAt + component::kId] = 1; });
+  make.add_statement("component-zero", "E_FORMAT",
+                     [](Bytes& statement) { statement[kComponentAt + component::kZero2 + 1] = 1; });
   make.add_statement("component-keep", "E_VERSION", [](Bytes& statement) {
     set_u32(statement, kComponentAt + component::kFlags, format::kComponentKeep);
   });
@@ -455,7 +470,7 @@ void add_signatures(Maker& make) {
   make.add_signatures("signature-count", "E_FORMAT", [](Signatures& all) {
     for (uint8_t i = 1; i <= 8; ++i) {
       SignatureSpec unknown;
-      unknown.key_id.fill(i);
+      unknown.key.fill(i);
       all.push_back(unknown);
     }
   });

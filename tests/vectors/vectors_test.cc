@@ -247,8 +247,9 @@ TEST(Vectors, AreThoseThatTheSpecificationNames) {
   std::set<std::string> named = names_in_format();
   ASSERT_GT(named.size(), 40u);
   for (const Vector& vector : all_vectors()) {
-    if (vector.name.rfind("good-", 0) == 0) continue;
-    EXPECT_EQ(named.erase(vector.name), 1u) << vector.name << " is not in docs/FORMAT.md";
+    const bool is_good = vector.name.rfind("good-", 0) == 0;
+    const size_t found = named.erase(vector.name);
+    EXPECT_TRUE(is_good || found == 1) << vector.name << " is not in docs/FORMAT.md";
   }
   for (const std::string& name : named) ADD_FAILURE() << "no vector has the name " << name;
 }

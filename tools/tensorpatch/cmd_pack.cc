@@ -178,7 +178,7 @@ void add_options(CLI::App* command, Options& options) {
   command->add_option("-o,--output", options.output, "The bundle to make")
       ->type_name("FILE")
       ->required();
-  command->add_option("--name", options.name, "The component's name, else made from NEW's")
+  command->add_option("--name", options.name, "The component's name, else \"model\"")
       ->type_name("NAME");
   command
       ->add_option("--key", options.key,

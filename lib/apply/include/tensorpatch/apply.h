@@ -89,7 +89,7 @@ enum {
   TENSORPATCH_MAX_STATEMENT_SIZE = 896,
   TENSORPATCH_MAX_MESSAGE_SIZE = 1024, /* signed bytes: the statement in DSSE framing */
   TENSORPATCH_CHECKPOINT_SIZE = 128,
-  TENSORPATCH_PEEK_SIZE = 144,    /* first bytes of a bundle that tensorpatch_peek looks at */
+  TENSORPATCH_PEEK_SIZE = 144,    /* most first bytes of a bundle that tensorpatch_peek needs */
   TENSORPATCH_APPLIER_WORDS = 128 /* size of tensorpatch_applier in 8-byte words */
 };
 
@@ -209,9 +209,10 @@ typedef struct tensorpatch_summary {
   uint32_t workspace_size; /* bytes that tensorpatch_apply_init must be given, 8-byte aligned */
   uint32_t component_count;
   uint32_t required_codecs; /* bit set of codec ids */
+  uint8_t zstd_window_log2; /* of the largest zstd frame; 0: none */
 } tensorpatch_summary;
 
-/* Looks at the first TENSORPATCH_PEEK_SIZE bytes of a bundle. OK, E_TRUNCATED, E_FORMAT or
+/* Looks at the first bytes of a bundle, TENSORPATCH_PEEK_SIZE at most. OK, E_TRUNCATED, E_FORMAT or
  * E_VERSION. */
 tensorpatch_status tensorpatch_peek(const uint8_t* data, size_t size, tensorpatch_summary* summary);
 

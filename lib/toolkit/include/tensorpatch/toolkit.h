@@ -106,9 +106,6 @@ struct OldFile {
   FileRegion region;
 };
 
-// The file name in lower case with what a component's name cannot hold replaced, or "model".
-std::string component_name_of(const Path& new_file);
-
 // For devices without room for two models: new is written over old. Only one component.
 struct InPlace {
   uint64_t region_size = 0;  // bytes that old and new share; 0: as the profile says
@@ -445,7 +442,7 @@ Result<ApplyReport> apply(const ApplyOptions& options);
 
 struct SignatureFacts {
   uint16_t algorithm = 0;
-  Digest key_id{};
+  std::vector<uint8_t> key_id;  // of an unknown key only its first 8 bytes
   enum class Check : uint8_t {
     kNotChecked,
     kValid,
