@@ -22,9 +22,10 @@ inline constexpr unsigned kOperationKinds = 4;
 
 // What residuals are taken against.
 enum class Predictor : uint8_t {
-  kOld = 0,   // old
-  kRows = 1,  // old times a gain plus a low-rank update
-  kGrid = 2,  // not residuals but steps of a grid around old
+  kOld = 0,      // old
+  kRows = 1,     // old times a gain plus a low-rank update
+  kGrid = 2,     // not residuals but steps of a grid around old
+  kLattice = 3,  // old and new as integers times a step
 };
 
 // Where in old an operation reads.
@@ -67,6 +68,7 @@ struct Operation {
   Predictor predictor = Predictor::kOld;
   RowsShape rows;
   Grid grid{1, 0};
+  Lattice lattice{0, 0};
   // Values and bytes.
   uint8_t intra = 0;       // 1: no old
   uint32_t row_bytes = 0;  // intra: distance of the value above; bytes: stride. 0: none
@@ -211,6 +213,10 @@ class OperationCoder {
         code_tree(coder_, m_.cells.predictor, 2, static_cast<uint32_t>(operation.predictor)));
     if (coded.predictor == Predictor::kRows) rows(operation.rows, coded.rows);
     if (coded.predictor == Predictor::kGrid) grid(operation.grid, coded.grid);
+    if (coded.predictor == Predictor::kLattice) {
+      coded.lattice.old_step = raw(32, operation.lattice.old_step);
+      coded.lattice.new_step = raw(32, operation.lattice.new_step);
+    }
   }
 
   void rows(const RowsShape& shape, RowsShape& coded) {

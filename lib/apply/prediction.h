@@ -4,7 +4,8 @@
 // A prediction is a sum of two scaled integers: old times a gain (2^30 is one), and the product of
 // two factor vectors, one of the row and one of the column, which is how a merged low-rank update
 // looks. The sum is rounded once, to nearest even, to the value's type; what rounding took off is a
-// context of the coder. A value on a grid is old + k * m * 2^e, rounded by the same function.
+// context of the coder. A value on a grid is old + k * m * 2^e, one on a lattice k times a step,
+// rounded by the same function.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -221,6 +222,31 @@ inline uint32_t grid_value(ValueType type, uint32_t old_bits, const Grid& grid, 
   Scaled old{};
   if (!scaled_of(shape, old_bits, &old)) return old_bits;
   return rounded_sum(shape, old, {steps, grid.exponent}).bits;
+}
+
+// Of quantised values that are stored as floats: each is k times a step, k as an int8. Steps are
+// float32.
+struct Lattice {
+  uint32_t old_step;
+  uint32_t new_step;
+};
+inline uint32_t lattice_value(ValueType type, uint32_t step_bits, int32_t k) {
+  Scaled step{};
+  if (!scaled_of(float_shape(ValueType::kFloat32), step_bits, &step)) return 0;
+  return rounded_sum(float_shape(type), {step.value * k, step.exponent}, {0, 0}).bits;
+}
+// value / step as an int8 with its fraction.
+inline Prediction lattice_index(ValueType type, uint32_t bits, uint32_t step_bits) {
+  Scaled value{}, step{};
+  if (!scaled_of(float_shape(type), bits, &value) ||
+      !scaled_of(float_shape(ValueType::kFloat32), step_bits, &step) || step.value == 0) {
+    return {0, 0};
+  }
+  const int32_t shift = value.exponent - step.exponent + static_cast<int32_t>(kFractionLog2);
+  if (shift < -38) return {0, 0};
+  const int64_t up = int64_t{1} << (shift > 38 ? 38 : shift > 0 ? shift : 0);
+  const int64_t down = int64_t{1} << (shift < 0 ? -shift : 0);
+  return rounded_integer(ValueType::kInt8, value.value * up / (step.value * down));
 }
 
 // How much larger a block's values are when its scale (float16) went from old to new.

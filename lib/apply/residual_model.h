@@ -11,7 +11,7 @@ namespace tensorpatch {
 // What an encoder knows of the value to come; a decoder passes none of it.
 struct NewValue {
   uint32_t bits = 0;
-  int32_t steps = 0;  // on the operation's grid
+  int32_t steps = 0;  // on the operation's grid; its place on the new lattice
 };
 
 // Codes a value of an operation on values. `state`, `columns`, `column`: only for the rows
@@ -29,6 +29,14 @@ uint32_t code_residual_value(Model& model, const Operation& operation, uint32_t 
   if (operation.zero_map != 0 && model.code_zero(type, old_bits, new_bits) != 0) return new_bits;
   if (operation.predictor == Predictor::kGrid) {
     return grid_value(type, old_bits, operation.grid, model.code_steps(value.steps));
+  }
+  if (operation.predictor == Predictor::kLattice) {
+    const Prediction expected = lattice_index(type, old_bits, operation.lattice.old_step);
+    ValueContext index{ValueType::kInt8, expected.bits, 0};
+    // Next to nothing was rounded off: old is on a lattice too.
+    if (expected.fraction < -1 || expected.fraction > 1) index.fraction = expected.fraction;
+    const uint32_t k = model.code_residual(index, static_cast<uint32_t>(value.steps) & 0xFF);
+    return lattice_value(type, operation.lattice.new_step, static_cast<int8_t>(k));
   }
   ValueContext context{type, old_bits, 0};
   if (operation.predictor == Predictor::kRows) {

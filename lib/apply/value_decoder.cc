@@ -44,6 +44,7 @@ bool begin_values(PatchDecoder* d) {
   d->tile_left = 0;
   if (op.intra != 0 || op.predictor == Predictor::kOld) return true;
   if (op.predictor == Predictor::kRows) return begin_rows(d);
+  if (op.predictor == Predictor::kLattice) return float_shape(op.type).exponent_mask != 0;
   return op.predictor == Predictor::kGrid && op.grid.multiplier != 0;
 }
 

@@ -156,6 +156,9 @@ void code_changed_value(Model& model, const Operation& operation, const RowPlace
   if (operation.predictor == Predictor::kGrid) {
     value.steps = grid_steps(operation.type, old_bits, value.bits, operation.grid).value_or(0);
   }
+  if (operation.predictor == Predictor::kLattice) {
+    value.steps = lattice_place(operation.type, value.bits, operation.lattice.new_step);
+  }
   code_residual_value(model, operation, old_bits, place, value);
 }
 

@@ -42,13 +42,14 @@ enum class Method : uint8_t {
   kGain,      // differences to old times a gain for each row or column
   kLowRank,   // differences to old plus a low-rank update
   kGrid,      // steps of a grid around old
+  kLattice,   // quantised values stored as floats: differences of their integers
   kBlocks,    // the fields of quantised blocks, each with its differences to old
   kIntra,     // values by themselves
   kBytes,     // bytes in the context of old
   kLiteral,   // bytes by themselves
   kZstd,      // a zstd frame
 };
-inline constexpr unsigned kMethodCount = 11;
+inline constexpr unsigned kMethodCount = 12;
 std::string_view method_name(Method method);  // "copy", "residual", "zero map", ...
 Method method_of(const Operation& operation);
 

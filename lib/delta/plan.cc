@@ -34,6 +34,7 @@ struct Coding {
   unsigned width_log2 = 0;
   bool zero_map = false;
   std::optional<Grid> grid{};
+  std::optional<Lattice> lattice{};
   RecordShape record{};
   uint32_t row_bytes = 0;  // of untyped pieces, where a row length was found
 
@@ -74,7 +75,7 @@ class Planner {
         old_floor_(old_floor(options.limits, interval.begin)) {}
 
   std::vector<PlannedOperation> run(std::span<const Alignment> alignments) {
-    for (const Piece& piece : cut(alignments)) split_copies(piece);
+    for (const Piece& piece : cut(alignments)) split_rows(piece);
     operation_model_reset(headers_, {interval_.begin, component_});
     if (bytes_allowed()) tables_ = std::make_unique<ByteTables>(options_.limits);
     for (size_t first = 0; first < pieces_.size();) {
@@ -185,6 +186,33 @@ class Planner {
   static bool goes_on(const Operation& a, const Operation& b) {
     return a.kind == OperationKind::kCopy && b.kind == OperationKind::kCopy &&
            a.old.component == b.old.component && a.old.offset + a.size == b.old.offset;
+  }
+
+  // Rows that are quantised each with a step of its own become pieces of their own.
+  void split_rows(const Piece& piece) {
+    if (!has_steps_by_row(piece)) return split_copies(piece);
+    uint64_t end = 0;
+    for (uint64_t begin = 0; begin < piece.size; begin = end) {
+      end = std::min(begin + piece.row_bytes - (piece.tensor_bytes + begin) % piece.row_bytes,
+                     piece.size);
+      split_copies(part(piece, begin, end));
+    }
+  }
+
+  // By the first whole row and the one in the middle.
+  bool has_steps_by_row(const Piece& piece) const {
+    if (!piece.type.has_value() || !piece.old.has_value() || piece.row_bytes == 0 ||
+        piece.size < 2 * piece.row_bytes || piece.row_bytes % piece.grain() != 0) {
+      return false;
+    }
+    const uint64_t first =
+        (piece.row_bytes - piece.tensor_bytes % piece.row_bytes) % piece.row_bytes;
+    const uint64_t rows = (piece.size - first) / piece.row_bytes;
+    for (const uint64_t row : {uint64_t{0}, rows / 2}) {
+      const uint64_t begin = first + row * piece.row_bytes;
+      if (!find_lattice(values_of(part(piece, begin, begin + piece.row_bytes)))) return false;
+    }
+    return !find_lattice(values_of(piece));
   }
 
   // Long stretches that equal old become pieces of their own.
@@ -500,6 +528,9 @@ class Planner {
     coding.zero_map = false;
     coding.grid = find_grid(values_of(piece));
     if (coding.grid.has_value()) all.push_back(coding);
+    coding.grid.reset();
+    coding.lattice = find_lattice(values_of(piece));
+    if (coding.lattice.has_value()) all.push_back(coding);
   }
 
   ValuePair values_of(const Piece& piece) const {
@@ -591,6 +622,10 @@ class Planner {
     if (coding.grid.has_value()) {
       operation.predictor = Predictor::kGrid;
       operation.grid = *coding.grid;
+    }
+    if (coding.lattice.has_value()) {
+      operation.predictor = Predictor::kLattice;
+      operation.lattice = *coding.lattice;
     }
     if (coding.kind == OperationKind::kValues && coding.intra) {
       operation.row_bytes = row_of(piece, coding);

@@ -7,7 +7,9 @@
 #include <bit>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <numeric>
+#include <set>
 
 namespace tensorpatch::delta {
 namespace {
@@ -481,6 +483,78 @@ std::optional<Grid> find_grid(const ValuePair& pair) {
     if (!grid_steps(pair.type, old_bits(i), new_bits(i), grid).has_value()) return std::nullopt;
   }
   return grid;
+}
+
+namespace {
+
+// Different magnitudes, ascending; none when there are more than integers of 8 bits have, or fewer
+// than speak for a lattice.
+std::vector<double> magnitudes(ValueType type, const uint8_t* values, uint64_t count) {
+  constexpr size_t kFewest = 3, kMost = 129;
+  const unsigned size = value_size(type);
+  std::set<double> found;
+  for (uint64_t i = 0; i < count; ++i) {
+    const uint32_t bits = load_value(values + i * size, size);
+    const double magnitude = std::abs(real_of(type, bits));
+    if (magnitude == 0 && bits != 0) return {};  // a negative zero, or no number
+    found.insert(magnitude);
+    if (found.size() > kMost) return {};
+  }
+  return found.size() < kFewest ? std::vector<double>{}
+                                : std::vector<double>(found.begin(), found.end());
+}
+
+// Half of what a float may have lost when it was rounded.
+double half_step(ValueType type, double value) {
+  int exponent = 0;
+  std::frexp(value, &exponent);
+  return std::ldexp(0.5, exponent - 1 - float_shape(type).mantissa_bits);
+}
+
+// Each magnitude bounds the step from both sides, once it is known which multiple it is: that
+// follows from the least distance of two small ones.
+std::optional<uint32_t> find_step(ValueType type, const uint8_t* values, uint64_t count) {
+  const std::vector<double> sizes = magnitudes(type, values, count);
+  if (sizes.empty()) return std::nullopt;
+  double guess = sizes[0] > 0 ? sizes[0] : sizes[1];
+  const size_t small =
+      std::min<size_t>(sizes.size(), 12);  // rounding hides the step in larger ones
+  for (size_t i = 1; i < small; ++i) guess = std::min(guess, sizes[i] - sizes[i - 1]);
+  double low = 0, high = std::numeric_limits<double>::infinity();
+  for (const double v : sizes) {
+    const double k = std::round(v / guess);
+    if (k > 128) return std::nullopt;
+    if (k == 0) continue;
+    low = std::max(low, (v - half_step(type, v)) / k);
+    high = std::min(high, (v + half_step(type, v)) / k);
+    if (low > high) return std::nullopt;
+    guess = (low + high) / 2;  // finer with every larger multiple
+  }
+  const unsigned size = value_size(type);
+  const auto middle = std::bit_cast<uint32_t>(static_cast<float>((low + high) / 2));
+  for (const uint32_t step : {middle, middle - 1, middle + 1}) {
+    bool fits = true;
+    for (uint64_t i = 0; i < count && fits; ++i) {
+      const uint32_t bits = load_value(values + i * size, size);
+      fits = lattice_value(type, step, lattice_place(type, bits, step)) == bits;
+    }
+    if (fits) return step;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+int8_t lattice_place(ValueType type, uint32_t bits, uint32_t step) {
+  return static_cast<int8_t>(lattice_index(type, bits, step).bits);
+}
+
+std::optional<Lattice> find_lattice(const ValuePair& pair) {
+  if (float_shape(pair.type).exponent_mask == 0 || pair.count < kLeastValues) return std::nullopt;
+  const auto new_step = find_step(pair.type, pair.new_values, pair.count);
+  if (!new_step) return std::nullopt;
+  const auto old_step = find_step(pair.type, pair.old_values, pair.count);
+  return Lattice{old_step.value_or(*new_step), *new_step};
 }
 
 }  // namespace tensorpatch::delta

@@ -40,6 +40,12 @@ std::vector<RowsFit> fit_rows(const ValuePair& pair, uint32_t column_capacity);
 // The grid on which all of new lies around old, if there is one coarse enough to be meant.
 std::optional<Grid> find_grid(const ValuePair& pair);
 
+// The steps of which all of new, and of old where it is so, are multiples by integers of 8 bits, as
+// quantised values are that were stored as floats.
+std::optional<Lattice> find_lattice(const ValuePair& pair);
+// The multiple that a value of a lattice is.
+int8_t lattice_place(ValueType type, uint32_t bits, uint32_t step);
+
 // k with grid_value(type, old_bits, grid, k) == new_bits, of least magnitude.
 std::optional<int32_t> grid_steps(ValueType type, uint32_t old_bits, uint32_t new_bits,
                                   const Grid& grid);

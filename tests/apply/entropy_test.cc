@@ -855,10 +855,13 @@ Operation copy_of(OldPlace old, uint32_t size) {
 
 void set_predictor(Operation& op, std::mt19937& random) {
   op.zero_map = static_cast<uint8_t>(random() % 2);
-  op.predictor = static_cast<Predictor>(random() % 3);
+  op.predictor = static_cast<Predictor>(random() % 4);
   if (op.predictor == Predictor::kGrid) {
     op.grid = {static_cast<uint8_t>(random() % 64),
                static_cast<int16_t>(static_cast<int>(random() % 512) - 256)};
+  }
+  if (op.predictor == Predictor::kLattice) {
+    op.lattice = {static_cast<uint32_t>(random()), static_cast<uint32_t>(random())};
   }
   if (op.predictor != Predictor::kRows) return;
   op.rows.row_values = static_cast<uint32_t>(random()) >> (1 + random() % 31);

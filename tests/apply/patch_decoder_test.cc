@@ -551,10 +551,14 @@ TEST_F(HandWritten, SpecialOperationsBeyondTheirLimits) {
   Operation grid = rows;
   grid.predictor = Predictor::kGrid;
   grid.grid = {63, 255};
+  Operation lattice = rows;
+  lattice.type = ValueType::kFloat32;
+  lattice.predictor = Predictor::kLattice;
+  lattice.lattice = {1, 0x7F7FFFFF};  // the smallest step and the largest
   Operation records = operation(OperationKind::kRecords, 1024, {});
   records.fresh = 1;
   records.record = {2, {{511, ValueType::kUint8, 1}, {2, ValueType::kUint4, 0}}};
-  for (const Operation& good : {rows, grid, records}) {
+  for (const Operation& good : {rows, grid, lattice, records}) {
     const Replayed got = expect_contained(job_, stream_of({{0x80, 1024, headers_of({good})}}));
     EXPECT_NE(got.status, TENSORPATCH_OK) << "the stream ends early";
     EXPECT_EQ(got.new_file.size(), 1024U);

@@ -366,6 +366,66 @@ TEST(FindGrid, NotOfAFewValues) {
   }
 }
 
+// ---- Lattices
+
+// Integers of 8 bits times a step, as they are stored after quantisation in training.
+Files on_lattice(ValueType type, float old_step, float new_step, uint64_t count) {
+  std::mt19937 random(15);
+  Tensor tensor = random_tensor(16, 1, count);
+  tensor.type = type;
+  Files files = files_of(tensor);
+  const unsigned size = value_size(type);
+  const auto put = [size](File& file, uint64_t i, uint32_t bits) {
+    for (unsigned b = 0; b < size; ++b) file[i * size + b] = static_cast<uint8_t>(bits >> (8 * b));
+  };
+  for (uint64_t i = 0; i < count; ++i) {
+    const auto k = static_cast<int32_t>(random() % 31 + random() % 31 + random() % 31) - 45;
+    const auto moved =
+        k + static_cast<int32_t>(random() % 4 == 0) - static_cast<int32_t>(i % 5 == 0);
+    put(files.old_file, i, lattice_value(type, std::bit_cast<uint32_t>(old_step), k));
+    put(files.new_file, i, lattice_value(type, std::bit_cast<uint32_t>(new_step), moved));
+  }
+  return files;
+}
+
+TEST(FindLattice, WhereOneIs) {
+  const struct {
+    ValueType type;
+    float old_step, new_step;
+  } kCases[] = {{ValueType::kFloat32, 0.0123F, 0.0125F},
+                {ValueType::kFloat32, 3e-30F, 3.1e-30F},
+                {ValueType::kFloat32, 1.F, 1.F},
+                {ValueType::kFloat16, 0.02F, 0.021F},
+                {ValueType::kBfloat16, 0.02F, 0.021F}};
+  for (const auto& each : kCases) {
+    const Files files = on_lattice(each.type, each.old_step, each.new_step, 3000);
+    const auto found = find_lattice(files.pair());
+    ASSERT_TRUE(found.has_value()) << each.old_step;
+    if (each.type == ValueType::kFloat32) {
+      EXPECT_EQ(found->old_step, std::bit_cast<uint32_t>(each.old_step));
+      EXPECT_EQ(found->new_step, std::bit_cast<uint32_t>(each.new_step));
+    }
+    Operation operation;
+    operation.predictor = Predictor::kLattice;
+    operation.lattice = *found;
+    EXPECT_LT(coded_size(files, operation, nullptr), plain_size(files));
+  }
+}
+
+TEST(FindLattice, OnlyWhereAllOfNewLiesOnOne) {
+  Files files = on_lattice(ValueType::kFloat32, 0.0123F, 0.0125F, 3000);
+  files.old_file[4 * 100] ^= 1;  // old may lie anywhere
+  EXPECT_TRUE(find_lattice(files.pair()).has_value());
+  files.new_file[4 * 2999] ^= 1;
+  EXPECT_FALSE(find_lattice(files.pair()).has_value());
+  files = on_lattice(ValueType::kFloat32, 0.0123F, 0.0125F, 3000);
+  for (unsigned b = 0; b < 4; ++b) files.new_file[400 + b] = b == 3 ? 0x80 : 0;  // -0
+  EXPECT_FALSE(find_lattice(files.pair()).has_value());
+  EXPECT_FALSE(find_lattice(on_lattice(ValueType::kFloat32, 1.F, 1.F, 23).pair()).has_value());
+  Tensor tensor = random_tensor(13, 60, 100);
+  EXPECT_FALSE(find_lattice(files_of(tensor).pair()).has_value());
+}
+
 TEST(GridSteps, TheFewestThatGiveNew) {
   const Grid grid = {3, -10};
   const ValueType type = ValueType::kFloat32;

@@ -108,6 +108,22 @@ class CaseMaker {
     end(operation, {});
   }
 
+  void lattice(Operation operation, uint32_t count) {
+    operation.predictor = Predictor::kLattice;
+    begin(operation);
+    for (uint32_t i = 0; i < count; ++i) {
+      const uint32_t wild = next_old(operation.type);
+      const auto place = static_cast<int8_t>(dice_.around(100));
+      const uint32_t on = lattice_value(operation.type, operation.lattice.old_step, place);
+      const uint32_t old_bits = dice_.below(8) == 0 ? wild : on;
+      const uint32_t near =
+          lattice_index(operation.type, old_bits, operation.lattice.old_step).bits;
+      const auto k = static_cast<int8_t>(near + static_cast<uint32_t>(dice_.around(3)));
+      put(operation, old_bits, lattice_value(operation.type, operation.lattice.new_step, k));
+    }
+    end(operation, {});
+  }
+
   void plain(Operation operation, uint32_t count) {
     begin(operation);
     for (uint32_t i = 0; i < count; ++i) {
@@ -265,6 +281,18 @@ OperationCase grid_case(const NamedType& each, const Grid& first, const Grid& se
   return make.take();
 }
 
+OperationCase lattice_case(const NamedType& each, const Lattice& first, const Lattice& second) {
+  CaseMaker make(std::string("lattice-") + each.name, static_cast<uint32_t>(each.type) + 600);
+  const uint32_t count = value_size(each.type) == 4 ? 80 : 150;
+  Operation operation = of_type(each.type);
+  operation.lattice = first;
+  make.lattice(operation, count);
+  operation.lattice = second;
+  operation.zero_map = 1;
+  make.lattice(operation, count / 2);
+  return make.take();
+}
+
 OperationCase zero_map_case(const NamedType& each) {
   CaseMaker make(std::string("zero-map-") + each.name, static_cast<uint32_t>(each.type) + 300);
   const uint32_t count = value_size(each.type) == 4 ? 100 : 200;
@@ -312,6 +340,10 @@ std::vector<OperationCase> operation_cases() {
   cases.push_back(grid_case({"float32", kFloat32}, {13, -16}, {63, -200}));
   cases.push_back(grid_case({"bfloat16", kBfloat16}, {1, -9}, {5, -7}));
   cases.push_back(grid_case({"int8", kInt8}, {3, 0}, {1, 2}));
+  cases.push_back(lattice_case({"float32", kFloat32}, {0x3C23D70A, 0x3C360B61}, {0x2F000001, 1}));
+  cases.push_back(lattice_case({"float16", kFloat16}, {0x3C23D70A, 0x3B83126F}, {0x3F800000, 0}));
+  cases.push_back(
+      lattice_case({"bfloat16", kBfloat16}, {0x3C23D70A, 0x3C23D70B}, {0x7F800000, 0x7F7FFFFF}));
   cases.push_back(zero_map_case({"float32", kFloat32}));
   cases.push_back(zero_map_case({"float16", kFloat16}));
   cases.push_back(zero_map_case({"uint8", kUint8}));

@@ -328,7 +328,7 @@ def decode_row(coder, length_cells):
 # --- 3.7: headers ---------------------------------------------------------------------------------
 
 COPY, VALUES, BYTES, RECORDS = range(4)
-OLD, ROWS, GRID = range(3)
+OLD, ROWS, GRID, LATTICE = range(4)
 NO_GAIN, ROW_GAIN, COLUMN_GAIN = range(3)
 
 
@@ -338,6 +338,7 @@ class Operation:
     zero_map = predictor = 0
     row_values = column = gain = gain_shift = rank = factor_shift = 0  # of rows
     multiplier = exponent = 0  # of a grid
+    old_step = new_step = 0  # of a lattice
     fields = ()  # of records: type, scaled, count
 
     def reads_old(self):
@@ -391,6 +392,8 @@ class Headers:
                 self.rows(coder, op)
             if op.predictor == GRID:
                 op.multiplier, op.exponent = coder.raw(6), coder.raw(9) - 256
+            if op.predictor == LATTICE:
+                op.old_step, op.new_step = coder.raw(32), coder.raw(32)
         else:
             last = self.last_values
             op.type, op.slot, op.intra, op.row = last.type, last.slot, last.intra, last.row
@@ -462,7 +465,7 @@ class Headers:
 # type: bytes, mantissa bits, exponent mask
 TYPES = {0: (1, 0, 0), 1: (1, 0, 0), 2: (2, 0, 0), 3: (4, 0, 0), 4: (2, 10, 31), 5: (2, 7, 255),
          6: (4, 23, 255), 7: (1, 0, 0)}
-FLOAT16, UINT4 = 4, 7
+INT8, FLOAT16, FLOAT32, UINT4 = 0, 4, 6, 7
 WIDTH = {0: 8, 1: 8, 2: 16, 3: 32, 4: 16, 5: 16, 6: 32, 7: 4}
 ONE = 1 << 30  # a gain
 ACTIVITY_STEPS = (10, 30, 70, 140, 280, 560, 1400)
@@ -562,6 +565,22 @@ def on_grid(kind, old, multiplier, exponent, k):
     if value is None:
         return old
     return nearest_float(kind, value, (k * multiplier, exponent))[0]
+
+
+def lattice_index(kind, bits, step):
+    value, by = exact(kind, bits), exact(FLOAT32, step)
+    if value is None or by is None or by[0] == 0:
+        return 0, 0
+    shift = value[1] - by[1] + 8
+    if shift < -38:
+        return 0, 0
+    a, b = value[0] << clamp(shift, 0, 38), by[0] << max(-shift, 0)
+    return nearest_integer(INT8, toward_zero(a, b) if b > 0 else toward_zero(-a, -b))
+
+
+def on_lattice(kind, step, k):
+    by = exact(FLOAT32, step)
+    return 0 if by is None else nearest_float(kind, (by[0] * k, by[1]), (0, 0))[0]
 
 
 def scale_ratio(old, new):
@@ -1256,13 +1275,13 @@ class PatchDecoder:
         size = TYPES[op.type][0]
         require(op.size % size == 0, 'size of values')
         require(op.slot < self.limits.value_slots, 'slot')
-        require(op.predictor <= GRID, 'predictor')
         slot = self.slot(coder, op, op.slot)
         if op.intra:
             for _ in range(op.size // size):
                 self.put(slot.intra(op.type, self.above(op.row, size)).to_bytes(size, 'little'))
             return
         require(op.predictor != GRID or op.multiplier != 0, 'multiplier of a grid')
+        require(op.predictor != LATTICE or is_float(op.type), 'type of a lattice')
         rows = Rows(coder, op, self.limits) if op.predictor == ROWS else None
         for i in range(op.size // size):
             if rows:
@@ -1284,6 +1303,11 @@ class PatchDecoder:
                 return zero
         if op.predictor == GRID:
             return on_grid(op.type, old, op.multiplier, op.exponent, slot.steps())
+        if op.predictor == LATTICE:
+            index, fraction = lattice_index(op.type, old, op.old_step)
+            k = (slot.residual(INT8, index) if -1 <= fraction <= 1
+                 else slot.residual(INT8, index, fraction))
+            return on_lattice(op.type, op.new_step, (k ^ 128) - 128)
         if rows:
             return slot.residual(op.type, *rows.predict(op.type, old))
         return slot.residual(op.type, old)

@@ -706,8 +706,8 @@ void add_special_operations(Maker& make) {
   rows("rows-no-table", {4, 0, GainAxis::kRow, 0, 0, 0});
 
   Operation odd = values_of(40);
-  odd.predictor = static_cast<Predictor>(3);
-  streams.refuse("values-predictor", odd);
+  odd.predictor = Predictor::kLattice;
+  streams.refuse("lattice-type", odd);
   odd.predictor = Predictor::kGrid;
   odd.grid.multiplier = 0;
   streams.refuse("grid-multiplier", odd);
