@@ -16,6 +16,7 @@ constexpr uint64_t kSampleFrom = 16384;
 constexpr unsigned kSampleCount = 8;  // of plain bytes; half of it where the type is known
 constexpr uint64_t kSwitchCost = uint64_t{9 * 8} << 16;      // of another operation, in 1/65536 bit
 constexpr uint64_t kRowsHeaderCost = uint64_t{6 * 8} << 16;  // about
+constexpr uint64_t kJumpCost = uint64_t{7 * 8} << 16;        // to another place in old and back
 constexpr uint64_t kLeastRowsBytes = 64;  // a shorter piece gains nothing from rows
 constexpr uint64_t kTiny = 24;            // bytes; too few to learn anything from
 constexpr uint64_t kMinRegion = 32;       // bytes of new that may be worth one operation
@@ -24,6 +25,8 @@ constexpr uint64_t kLongestRow = 2048;    // values of a row that is looked for
 constexpr uint64_t kMaxGroup = 65536;     // bytes of new that are tried as one operation
 constexpr uint64_t kMaxWholeNew = 32768;  // sizes up to which a whole file is tried as one
 constexpr uint64_t kMaxWholeOld = 65536;  // operation that learns all of old
+
+constexpr uint64_t kLargestScales = 65536;  // bytes of an array of scales
 
 // A way to code a stretch.
 struct Coding {
@@ -60,6 +63,13 @@ struct Piece {
     return type.has_value() ? value_size(*type) : 1;
   }
   bool structured() const { return type.has_value() || record.count != 0; }
+};
+
+// The rows predictor with a piece, at its own place in old or at another.
+struct RowsTrial {
+  RowsFit fit;
+  Piece piece;
+  uint64_t header_cost;
 };
 
 class Planner {
@@ -689,7 +699,8 @@ class Planner {
     }
     std::vector<Coding> codings = candidates(piece);
     if (piece.size > kSampleFrom && codings.size() > 1) codings = survivors(piece, codings);
-    std::vector<RowsFit> fits = rows_fits(piece);
+    std::vector<RowsTrial> fits = rows_fits(piece);
+    add_products(piece, fits);
     if (piece.structured() && codings.size() == 1 && fits.empty()) {  // nothing left to weigh
       emit_literal(piece, emit(piece, codings[0], 0, piece.size), piece.size);
       return 0;  // alone in its group: nobody compares
@@ -703,7 +714,7 @@ class Planner {
     const std::vector<size_t> path = cheapest_path(tile_costs);
     uint64_t cost = 0, done = 0;
     for (size_t i = 0; i < path.size(); ++i) cost += tile_costs[path[i]][i];
-    const uint64_t in_rows = choose_rows(piece, fits, cost);
+    const uint64_t in_rows = choose_rows(fits, cost);
     if (in_rows < cost) return in_rows;
     for (size_t first = 0; first < path.size();) {
       size_t last = first;
@@ -716,31 +727,57 @@ class Planner {
   }
 
   // What the rows predictor offers for a piece much of which has changed.
-  std::vector<RowsFit> rows_fits(const Piece& piece) const {
+  std::vector<RowsTrial> rows_fits(const Piece& piece) const {
     const uint8_t column_log2 = options_.limits.column_log2;
     if (!piece.type.has_value() || !piece.old.has_value() || !values_allowed() ||
         column_log2 == 0 || piece.size < kLeastRowsBytes || mostly_equal(piece)) {
       return {};
     }
-    return fit_rows(values_of(piece), 1u << column_log2);
+    std::vector<RowsTrial> trials;
+    for (RowsFit& fit : fit_rows(values_of(piece), 1u << column_log2)) {
+      trials.push_back({std::move(fit), piece, kRowsHeaderCost});
+    }
+    return trials;
   }
 
-  // Codes the whole piece with the rows predictor if that costs less than `least`, and returns the
+  // The scales of a bias are those of its weights times that of its input: in old, mostly still the
+  // same, these give what the bias' own old ones give only nearly.
+  void add_products(const Piece& piece, std::vector<RowsTrial>& trials) {
+    if (piece.type != ValueType::kFloat32 || !piece.old.has_value() || !values_allowed() ||
+        options_.limits.column_log2 == 0 || piece.size > kLargestScales || piece.copied) {
+      return;
+    }
+    for (const model::Segment& scales : components_[component_].old_model->segments) {
+      if (scales.role != model::Role::kScale || scales.size != piece.size ||
+          scales.offset < old_floor_) {
+        continue;
+      }
+      Piece elsewhere = piece;
+      elsewhere.old = OldPlace{scales.offset, component_};
+      elsewhere.row_bytes = 0;
+      auto fit = fit_product(values_of(elsewhere));
+      if (!fit) continue;
+      trials.push_back({std::move(*fit), elsewhere, kRowsHeaderCost + kJumpCost});
+      return;
+    }
+  }
+
+  // Codes a whole piece with the rows predictor if that costs less than `least`, and returns the
   // cost.
-  uint64_t choose_rows(const Piece& piece, std::vector<RowsFit>& fits, uint64_t least) {
-    std::optional<RowsFit> best;
-    for (RowsFit& fit : fits) {
+  uint64_t choose_rows(std::vector<RowsTrial>& trials, uint64_t least) {
+    RowsTrial* best = nullptr;
+    for (RowsTrial& trial : trials) {
       std::vector<ValueSlot> slots(1, ValueSlot(options_.limits.value_level));
       CostCounter counter;
-      code_values(counter, slots, view_, run_of_rows(piece, fit));
-      const uint64_t cost = counter.cost() + kRowsHeaderCost;
-      if (cost < least) least = cost, best = std::move(fit);
+      code_values(counter, slots, view_, run_of_rows(trial.piece, trial.fit));
+      const uint64_t cost = counter.cost() + trial.header_cost;
+      if (cost < least) least = cost, best = &trial;
     }
-    if (!best.has_value()) return least;
-    Operation operation = run_of_rows(piece, *best).operation;
-    operation.old = *piece.old;
-    push(operation, piece.new_offset, piece.size);
-    out_.back().numbers = std::make_shared<const RowNumbers>(std::move(best->numbers));
+    if (best == nullptr) return least;
+    Operation operation = run_of_rows(best->piece, best->fit).operation;
+    operation.old = *best->piece.old;
+    push(operation, best->piece.new_offset, best->piece.size);
+    out_.back().numbers = std::make_shared<const RowNumbers>(std::move(best->fit.numbers));
     return least;
   }
 

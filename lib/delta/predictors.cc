@@ -86,6 +86,12 @@ class Fitter {
         new_(reals(pair.type, pair.new_values, pair.count)),
         noise_(rounding_noise(pair.type, new_)) {}
 
+  // One gain for all.
+  std::vector<RowsFit> run_single() {
+    try_gain(Matrix(pair_, pair_.count), GainAxis::kRow, mean_square(new_));
+    return std::move(fits_);
+  }
+
   std::vector<RowsFit> run() {
     std::vector<double> update(new_.size());
     for (size_t i = 0; i < update.size(); ++i) update[i] = new_[i] - old_[i];
@@ -424,6 +430,24 @@ void Fitter::add(const Matrix& matrix, GainAxis axis, const std::vector<double>&
 std::vector<RowsFit> fit_rows(const ValuePair& pair, uint32_t column_capacity) {
   if (pair.count < kLeastValues || column_capacity == 0) return {};
   return Fitter(pair, column_capacity).run();
+}
+
+std::optional<RowsFit> fit_product(const ValuePair& pair) {
+  constexpr double kRounding = 0x1p-22;  // of new, and of what new was the product of
+  const auto value = [&](const uint8_t* values, uint64_t i) {
+    return real_of(pair.type,
+                   load_value(values + i * value_size(pair.type), value_size(pair.type)));
+  };
+  if (pair.count == 0 || value(pair.old_values, 0) == 0) return std::nullopt;
+  const double gain = value(pair.new_values, 0) / value(pair.old_values, 0);
+  for (uint64_t i = 1; i < pair.count; ++i) {
+    const double expected = value(pair.old_values, i) * gain;
+    if (std::abs(value(pair.new_values, i) - expected) > std::abs(expected) * kRounding) {
+      return std::nullopt;
+    }
+  }
+  std::vector<RowsFit> fits = Fitter(pair, 1).run_single();
+  return fits.empty() ? std::nullopt : std::optional(std::move(fits[0]));
 }
 
 std::optional<int32_t> grid_steps(ValueType type, uint32_t old_bits, uint32_t new_bits,

@@ -366,6 +366,49 @@ TEST(FindGrid, NotOfAFewValues) {
   }
 }
 
+// ---- Products
+
+// Scales of weights and, as new, those times a scale of inputs.
+Files products(uint64_t count, float input) {
+  std::mt19937 random(17);
+  Tensor tensor = random_tensor(18, 1, count);
+  tensor.type = ValueType::kFloat32;
+  Files files = files_of(tensor);
+  for (uint64_t i = 0; i < count; ++i) {
+    const float weight = 1e-3F * static_cast<float>(1 + random() % 100000);
+    const auto from = std::bit_cast<uint32_t>(weight), to = std::bit_cast<uint32_t>(weight * input);
+    for (unsigned b = 0; b < 4; ++b) {
+      files.old_file[4 * i + b] = static_cast<uint8_t>(from >> (8 * b));
+      files.new_file[4 * i + b] = static_cast<uint8_t>(to >> (8 * b));
+    }
+  }
+  return files;
+}
+
+TEST(FitProduct, OneGainForAll) {
+  for (const uint64_t count : {8u, 16u, 1000u}) {
+    const Files files = products(count, 0.0341372F);
+    const auto fit = fit_product(files.pair());
+    ASSERT_TRUE(fit.has_value()) << count;
+    ASSERT_EQ(fit->numbers.rows.size(), 1u);
+    EXPECT_NEAR(std::ldexp(fit->numbers.rows[0], -30), 0.0341372, 1e-8);
+    Operation operation;
+    operation.predictor = Predictor::kRows;
+    operation.rows = fit->shape;
+    EXPECT_LT(coded_size(files, operation, &fit->numbers), 12 + count / 4);
+  }
+}
+
+TEST(FitProduct, NoneWhereOneValueIsAnother) {
+  Files files = products(100, 0.0341372F);
+  files.new_file[4 * 50 + 1] ^= 4;
+  EXPECT_FALSE(fit_product(files.pair()).has_value());
+  files = products(100, 0.0341372F);
+  for (unsigned b = 0; b < 4; ++b) files.old_file[b] = 0;
+  EXPECT_FALSE(fit_product(files.pair()).has_value());
+  EXPECT_FALSE(fit_product(products(0, 1.F).pair()).has_value());
+}
+
 // ---- Lattices
 
 // Integers of 8 bits times a step, as they are stored after quantisation in training.
