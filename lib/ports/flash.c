@@ -183,7 +183,6 @@ static int program_record(tensorpatch_flash_log* log, uint64_t offset, const uin
   if (flash->program(flash->context, log->area.offset + offset, record, size) != 0) return FAILED;
   log->newest = offset;
   log->newest_size = (uint16_t)data_size;
-  ++log->sequence;
   log->next = (offset + size) % flash->page_size != 0 ? offset + size : nowhere;
   return 0;
 }
@@ -199,7 +198,8 @@ static int save(tensorpatch_flash_log* log, const uint8_t* data, size_t size) {
   if (log->sequence == UINT32_MAX) return FAILED;
   memset(record, log->flash->erased_value, sizeof record);
   memcpy(record, magic, MAGIC_SIZE);
-  put_number(record + MAGIC_SIZE, log->sequence + 1, 4);
+  /* Never used again: what a failed write has left may yet look like a record. */
+  put_number(record + MAGIC_SIZE, ++log->sequence, 4);
   put_number(record + 8, (uint32_t)size, 2);
   put_number(record + 10, 0, 2);
   if (size != 0) memcpy(record + HEADER_SIZE, data, size);

@@ -1,19 +1,20 @@
 // tests/faults/campaign.cc: a program that runs as many schedules as there is time for.
 //
-// usage: campaign [--count N] [--kind NAME] [--seed FIRST]
-// Runs N schedules (default 10,000) of each kind, or of one, with the seeds FIRST, FIRST + 1, ...
-// and, with kind stream or slots, every pair of cuts on a small flash as well when --pairs is
-// given. Prints what was counted; a schedule that fails is printed with its seed, and the exit code
-// is 1. `campaign --kind NAME --seed SEED --count 1` runs it again.
+// usage: campaign [--count N] [--kind NAME] [--seed FIRST] [--sweeps]
+// Runs N random schedules (default 10,000) of each kind, or of one, with the seeds FIRST,
+// FIRST + 1, ... With --sweeps, before them: one cut at every operation and every failing operation
+// and read, for several geometries, and every pair of cuts for one. Prints what was counted as a
+// table in Markdown; a schedule that fails is printed with its seed, and the exit code is 1.
+// `campaign --kind NAME --seed SEED --count 1` runs it again.
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <charconv>
-#include <chrono>
-#include <cinttypes>
 #include <cstdio>
-#include <cstring>
+#include <ctime>
+#include <string>
 #include <string_view>
 
-#include "faults/schedules.h"
+#include "faults/sweeps.h"
 
 namespace tensorpatch::test {
 namespace {
@@ -22,12 +23,13 @@ struct Options {
   uint64_t count = 10000;
   uint64_t seed = 1;
   std::string_view kind;
-  bool pairs = false;
+  bool sweeps = false;
 };
 
 struct Counts {
   uint64_t schedules = 0, failed = 0, starts = 0, cuts = 0, resumes = 0, faults = 0, operations = 0,
            ended_new = 0;
+  double seconds = 0;
 
   void add(const Verdict& verdict) {
     ++schedules;
@@ -39,62 +41,105 @@ struct Counts {
     operations += verdict.operations;
     ended_new += verdict.ended_new ? 1u : 0u;
   }
+  void add(const Counts& other) {
+    schedules += other.schedules;
+    failed += other.failed;
+    starts += other.starts;
+    cuts += other.cuts;
+    resumes += other.resumes;
+    faults += other.faults;
+    operations += other.operations;
+    ended_new += other.ended_new;
+    seconds += other.seconds;
+  }
 };
 
-void print(const char* name, const Counts& counts, double seconds) {
-  std::printf("%-14s %9" PRIu64 " %6" PRIu64 " %9" PRIu64 " %9" PRIu64 " %9" PRIu64 " %8" PRIu64
-              " %11" PRIu64 " %9" PRIu64 " %7.0f\n",
-              name, counts.schedules, counts.failed, counts.starts, counts.cuts, counts.resumes,
-              counts.faults, counts.operations, counts.ended_new, seconds);
-  std::fflush(stdout);
+// Rows of the table, and their sum.
+class Table {
+ public:
+  Table() {
+    std::printf(
+        "| schedules of | schedules | failed | starts | power cuts | resumes | other faults "
+        "| operations of the flash | ended with new | CPU seconds |\n"
+        "| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: |\n");
+  }
+  void add(const std::string& name, const Counts& counts) {
+    print(name, counts);
+    total_.add(counts);
+  }
+  // Whether nothing failed.
+  bool finish() const {
+    print("all", total_);
+    return total_.failed == 0;
+  }
+
+ private:
+  static void print(const std::string& name, const Counts& counts) {
+    std::printf("| %s |", name.c_str());
+    for (const uint64_t number :
+         {counts.schedules, counts.failed, counts.starts, counts.cuts, counts.resumes,
+          counts.faults, counts.operations, counts.ended_new}) {
+      std::printf(" %s |", grouped(number).c_str());
+    }
+    std::printf(" %.0f |\n", counts.seconds);
+    std::fflush(stdout);
+  }
+  static std::string grouped(uint64_t number) {
+    std::string text = std::to_string(number);
+    for (size_t at = text.size(); at > 3;) text.insert(at -= 3, ",");
+    return text;
+  }
+  Counts total_;
+};
+
+double cpu_seconds() {
+  return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
 }
 
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+void report(const std::string& what, const Verdict& verdict) {
+  if (verdict.wrong.empty()) return;
+  std::fprintf(stderr, "%s: %s\n", what.c_str(), verdict.wrong.c_str());
 }
 
-bool run_kind(const ScheduleKind& kind, const Options& options) {
-  const auto begin = std::chrono::steady_clock::now();
+void run_random(const ScheduleKind& kind, const Options& options, Table& table) {
+  const double begin = cpu_seconds();
   Counts counts;
   for (uint64_t seed = options.seed; seed < options.seed + options.count; ++seed) {
     const Verdict verdict = kind.run(seed);
     counts.add(verdict);
-    if (!verdict.wrong.empty()) {
-      std::printf("%s, seed %" PRIu64 ": %s\n", kind.name, seed, verdict.wrong.c_str());
-    }
+    report(std::string(kind.name) + ", seed " + std::to_string(seed), verdict);
   }
-  print(kind.name, counts, seconds_since(begin));
-  return counts.failed == 0;
+  counts.seconds = cpu_seconds() - begin;
+  table.add(std::string(kind.name) + ": random", counts);
 }
 
-// Every pair of cuts on a small flash: the second counts from the restart after the first.
-bool run_pairs(const char* name, Verdict (*run)(const SchedulePlan&),
-               uint64_t (*count)(const SchedulePlan&)) {
-  const auto begin = std::chrono::steady_clock::now();
+using Sweep = void (*)(const SweptLife&, const FlashGeometry&, const Visit&);
+
+struct NamedSweep {
+  const char* name;
+  Sweep sweep;
+  std::span<const FlashGeometry> geometries;
+};
+
+void run_sweep(const SweptLife& life, const NamedSweep& named, Table& table) {
+  const double begin = cpu_seconds();
   Counts counts;
-  SchedulePlan plan;
-  plan.geometry = {256, 0, 32, 0xFF, true};
-  const uint64_t operations = count(plan);
-  for (uint64_t first = 1; first <= operations; ++first) {
-    for (const Cut first_cut : kCuts) {
-      for (uint64_t second = 1; second <= operations; ++second) {
-        for (const Cut second_cut : kCuts) {
-          plan.cuts = {{first, first_cut}, {second, second_cut}};
-          const Verdict verdict = run(plan);
-          if (verdict.wrong.empty() && verdict.cuts < 2) {
-            second = operations;  // it ended before: so it does with later ones
-            break;
-          }
-          counts.add(verdict);
-          if (verdict.wrong.empty()) continue;
-          std::printf("%s, cuts %" PRIu64 " %s and %" PRIu64 " %s: %s\n", name, first,
-                      cut_name(first_cut), second, cut_name(second_cut), verdict.wrong.c_str());
-        }
-      }
-    }
+  for (const FlashGeometry& geometry : named.geometries) {
+    named.sweep(life, geometry, [&](const SchedulePlan& plan, const Verdict& verdict) {
+      counts.add(verdict);
+      report(std::string(life.name) + ", " + text_of(plan), verdict);
+      return true;
+    });
   }
-  print(name, counts, seconds_since(begin));
-  return counts.failed == 0;
+  counts.seconds = cpu_seconds() - begin;
+  table.add(std::string(life.name) + ": " + named.name, counts);
+}
+
+void run_sweeps(const SweptLife& life, Table& table) {
+  static constexpr FlashGeometry kSmallest[] = {{256, 0, 32, 0xFF, true}};
+  run_sweep(life, {"one cut", sweep_cuts, swept_geometries()}, table);
+  run_sweep(life, {"one failing operation or read", sweep_failures, swept_geometries()}, table);
+  run_sweep(life, {"two cuts", sweep_pairs, kSmallest}, table);
 }
 
 bool parse(int count, char** arguments, Options& options) {
@@ -104,8 +149,8 @@ bool parse(int count, char** arguments, Options& options) {
   };
   for (int i = 1; i < count; ++i) {
     const std::string_view name = arguments[i];
-    if (name == "--pairs") {
-      options.pairs = true;
+    if (name == "--sweeps") {
+      options.sweeps = true;
       continue;
     }
     if (i + 1 == count) return false;
@@ -123,26 +168,26 @@ bool parse(int count, char** arguments, Options& options) {
 int run(int argument_count, char** arguments) {
   Options options;
   if (!parse(argument_count, arguments, options)) {
-    std::fprintf(stderr, "usage: campaign [--count N] [--kind NAME] [--seed FIRST] [--pairs]\n");
+    std::fprintf(stderr, "usage: campaign [--count N] [--kind NAME] [--seed FIRST] [--sweeps]\n");
     return 2;
   }
-  bool held = true;
-  bool found = false;
-  std::printf("%-14s %9s %6s %9s %9s %9s %8s %11s %9s %7s\n", "kind", "schedules", "failed",
-              "starts", "cuts", "resumes", "faults", "operations", "ended new", "seconds");
-  for (const ScheduleKind& kind : schedule_kinds()) {
-    if (!options.kind.empty() && options.kind != kind.name) continue;
-    found = true;
-    held = run_kind(kind, options) && held;
+  const auto is_asked = [&](std::string_view name) {
+    return options.kind.empty() || options.kind == name;
+  };
+  const auto kinds = schedule_kinds();
+  if (std::ranges::none_of(kinds, [&](const ScheduleKind& kind) { return is_asked(kind.name); })) {
+    std::fprintf(stderr, "there is no such kind\n");
+    return 2;
   }
-  if (options.pairs) {
-    held = run_pairs("stream, pairs", run_stream, stream_operations) && held;
-    held = run_pairs("slots, pairs", run_slots, slots_operations) && held;
-    held = run_pairs("in place, pairs", run_in_place, in_place_operations) && held;
-    held = run_pairs("undo, pairs", run_undo, undo_operations) && held;
+  Table table;
+  for (const SweptLife& life : swept_lives()) {
+    const std::string_view name = life.name;
+    if (options.sweeps && is_asked(name.substr(0, name.find(',')))) run_sweeps(life, table);
   }
-  if (!found) std::fprintf(stderr, "there is no such kind\n");
-  return held && found ? 0 : 1;
+  for (const ScheduleKind& kind : kinds) {
+    if (is_asked(kind.name)) run_random(kind, options, table);
+  }
+  return table.finish() ? 0 : 1;
 }
 
 }  // namespace

@@ -10,11 +10,10 @@
 #include <tuple>
 
 #include "apply/format.h"
-#include "delta/delta.h"
 #include "faults/schedules.h"
-#include "model/model.h"
+#include "faults/versions.h"
 #include "support/bundle_builder.h"
-#include "tensorpatch/ports/flash.h"
+#include "support/flash_port.h"
 #include "tensorpatch/ports/libcrypto.h"
 
 namespace tensorpatch::test {
@@ -31,63 +30,25 @@ struct Release {
   uint64_t region_size = 0;  // the least for both ways
 };
 
-struct MemorySink : base::Sink {
-  Result<void> write(base::Bytes bytes) override {
-    data.insert(data.end(), bytes.begin(), bytes.end());
-    return {};
-  }
-  Bytes data;
-};
-
 uint64_t round_up(uint64_t size, uint64_t page) {
   return (size + page - 1) / page * page;
 }
 
-BundleSpec make_spec(const Bytes& old_file, const Bytes& new_file, const PatchLimits& limits) {
-  const model::Model old_model = model::parse(old_file);
-  const model::Model new_model = model::parse(new_file);
-  delta::PatchOptions options;
-  options.limits = limits;
-  options.codecs = 1u << format::kCodecOperations | 1u << format::kCodecBytes;
-  options.jobs = 1;
-  MemorySink patch;
-  if (!delta::make_patch({{old_file, new_file, &old_model, &new_model}}, 0, options, patch)) {
-    std::abort();
-  }
-  BundleSpec spec;
-  spec.limits = limits;
-  spec.required_flags = format::kFlagInPlace;
-  spec.required_codecs |= 1u << format::kCodecBytes;
-  spec.components = {{old_file, new_file, patch.data, 0}};
-  return spec;
-}
-
 Release make_release(uint32_t page_size, uint32_t write_size) {
-  PatchLimits limits{};
-  limits.block_size = 256;
-  limits.restart_interval = page_size;
-  limits.erase_size = page_size;
-  limits.write_size = write_size;
-  limits.history_log2 = 8;
-  limits.byte_cells_log2 = 8;
-  limits.reach = write_size >= 8 ? page_size : 40;  // without slack in the margin, and with
-  Release made;
-  made.workspace_size = workspace_size(limits);
+  // Without slack in the margin, and with: what lies behind the tensor moves back farther.
+  const uint32_t reach = write_size >= 8 ? page_size : 40;
+  const PatchLimits limits = small_limits(page_size, write_size, reach);
   const uint32_t size = page_size <= 512 ? 5 * page_size + 133 : page_size + page_size / 2 + 133;
-  const Bytes first = noise(size, page_size + write_size);
-  // Some of it moves back by what is added, farther than the reach in the last third.
-  Bytes second = first;
-  for (uint32_t i = 7; i < size; i += size / 29) second[i] ^= 0x55;
-  const Bytes added = noise(37, 5), more = noise(11, 6);
-  second.insert(second.begin() + size / 3, added.begin(), added.end());
-  second.insert(second.begin() + size / 3 * 2, more.begin(), more.end());
-  made.models = {first, second};
-  BundleSpec there = make_spec(first, second, limits);
+  const Version first = first_version(size, page_size + write_size);
+  const Version second = next_version(first, 1);
   BundleSpec back = make_spec(second, first, limits);
   back.required_flags |= format::kFlagUndo;
-  made.bundles = {build_bundle(there).bytes, build_bundle(back).bytes};
+  Release made;
+  made.workspace_size = workspace_size(limits);
+  made.models = {first.file, second.file};
+  made.bundles = {build_bundle(make_spec(first, second, limits)).bytes, build_bundle(back).bytes};
   const uint64_t margin = round_up(page_size + limits.reach, page_size);
-  made.region_size = round_up(second.size(), page_size) + margin;
+  made.region_size = round_up(second.file.size(), page_size) + margin;
   return made;
 }
 
@@ -101,15 +62,6 @@ const Release& release_for(const SchedulePlan& plan) {
   return all.emplace(key, make_release(key.first, key.second)).first->second;
 }
 
-int read_flash(void* context, uint64_t offset, uint8_t* data, size_t size) {
-  return static_cast<FlashSimulator*>(context)->read(offset, data, size);
-}
-int program_flash(void* context, uint64_t offset, const uint8_t* data, size_t size) {
-  return static_cast<FlashSimulator*>(context)->write(offset, data, size);
-}
-int erase_flash(void* context, uint64_t offset, uint64_t size) {
-  return static_cast<FlashSimulator*>(context)->erase(offset, size);
-}
 int accept_signature(void*, const tensorpatch_key*, const uint8_t*, size_t, const uint8_t*,
                      size_t) {
   return 0;
@@ -136,18 +88,13 @@ class InPlaceLife {
         updates_(updates),
         random_(plan.seed),
         flash_(geometry(plan, release_), plan.seed) {
-    port_ = {&flash_,
-             read_flash,
-             program_flash,
-             erase_flash,
-             plan.geometry.page_size,
-             plan.geometry.write_size,
-             plan.geometry.erased_value};
+    port_ = flash_port(flash_);
     // Anywhere in the region: at its start, a little behind, or so far that it need not move.
     const uint64_t pages = (region_size() - round_up(release_.models[0].size(), page())) / page();
     first_page_ = static_cast<uint8_t>(next_random(random_) % (pages + 1));
     flash_.fill(0, Bytes(static_cast<size_t>(region_size()), 0x3C));
     flash_.fill(first_page_ * page(), release_.models[0]);
+    if (plan.broken_page >= 0) flash_.break_page(static_cast<uint32_t>(plan.broken_page));
     if (plan.broken_log_page >= 0) {
       flash_.break_page(static_cast<uint32_t>(region_size() / page()) +
                         static_cast<uint32_t>(plan.broken_log_page));
@@ -157,9 +104,9 @@ class InPlaceLife {
   }
 
   Verdict run() {
-    const uint32_t faults =
-        plan_.failing_operation != 0 || plan_.failing_read != 0 || plan_.broken_log_page >= 0;
-    verdict_.faults = faults;
+    verdict_.faults = (plan_.failing_operation != 0 ? 1u : 0u) +
+                      (plan_.failing_read != 0 ? 1u : 0u) + (plan_.broken_page >= 0 ? 1u : 0u) +
+                      (plan_.broken_log_page >= 0 ? 1u : 0u);
     uint32_t unexplained = 0;
     while (verdict_.wrong.empty() && !is_over_) {
       if (verdict_.starts == kMostStarts) fail("is stuck");
@@ -167,12 +114,16 @@ class InPlaceLife {
       const tensorpatch_status status = live();
       if (!flash_.has_power()) {
         ++verdict_.cuts;
-      } else if (!is_over_ && status != TENSORPATCH_DONE && ++unexplained > faults) {
+      } else if (!is_over_ && status != TENSORPATCH_DONE && ++unexplained > verdict_.faults) {
+        // There is no other place: with a broken page it must stop, and not say that it is done.
+        const bool is_broken = status == TENSORPATCH_E_WRITE_NEW || status == TENSORPATCH_E_ERASE;
+        if (plan_.broken_page >= 0 && is_broken) break;
         fail(std::string("stopped for no reason: ") + tensorpatch_status_text(status));
       }
     }
     verdict_.ended_new = is_over_;
     verdict_.operations = flash_.operations();
+    verdict_.reads = flash_.reads();
     if (!flash_.misuse().empty()) fail("the flash was misused: " + flash_.misuse());
     return verdict_;
   }
@@ -262,15 +213,15 @@ class InPlaceLife {
     ports.save_checkpoint = Session::save_and_note;
     const tensorpatch_region region = {&tensorpatch_in_place_method, region_size(),
                                        installed.page * page(), second_hash};
-    const TestKey key(1);
+    static const TestKey key(1);
     const tensorpatch_key ring = key.entry();
-    const tensorpatch_codec* const codecs[] = {&tensorpatch_codec_bytes};
+    const tensorpatch_codec* const codecs[] = {&tensorpatch_codec_values, &tensorpatch_codec_bytes};
     tensorpatch_options options{};
     options.keys = &ring;
     options.key_count = 1;
     options.threshold = 1;
     options.codecs = codecs;
-    options.codec_count = 1;
+    options.codec_count = 2;
     options.region = &region;
     options.accept = installed.version == 1 ? uint32_t{TENSORPATCH_ACCEPT_UNDO} : 0u;
     options.work_limit = next_random(random_) % 2 == 0 ? 0 : 100 + next_random(random_) % 1000;
@@ -348,7 +299,7 @@ uint64_t count_operations(const SchedulePlan& plan, Verdict (*run)(const Schedul
   SchedulePlan quiet = plan;
   quiet.cuts.clear();
   quiet.failing_operation = quiet.failing_read = 0;
-  quiet.broken_log_page = -1;
+  quiet.broken_page = quiet.broken_log_page = -1;
   const Verdict verdict = run(quiet);
   if (!verdict.wrong.empty()) {
     std::fprintf(stderr, "without faults: %s\n", verdict.wrong.c_str());

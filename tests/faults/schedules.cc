@@ -13,10 +13,9 @@
 
 #include "apply/format.h"
 #include "apply/wire.h"
-#include "delta/delta.h"
-#include "model/model.h"
+#include "faults/versions.h"
 #include "support/bundle_builder.h"
-#include "tensorpatch/ports/flash.h"
+#include "support/flash_port.h"
 #include "tensorpatch/ports/libcrypto.h"
 #include "tensorpatch/ports/libsodium.h"
 #include "tensorpatch/slots.h"
@@ -37,64 +36,23 @@ struct Release {
   uint32_t area_pages = 0;
 };
 
-struct MemorySink : base::Sink {
-  Result<void> write(base::Bytes bytes) override {
-    data.insert(data.end(), bytes.begin(), bytes.end());
-    return {};
-  }
-  Bytes data;
-};
-
-// A model like the one before: a few bytes differ here and there, some are new in the middle. Few,
-// so that decoding them takes no longer than the flash.
-Bytes next_model(const Bytes& old_file, uint64_t seed) {
-  Bytes made = old_file;
-  for (uint32_t i = 0; i < 6; ++i) made[next_random(seed) % made.size()] += 3;
-  const Bytes added = noise(37, static_cast<uint32_t>(seed));
-  made.insert(made.begin() + static_cast<std::ptrdiff_t>(made.size() / 3), added.begin(),
-              added.end());
-  made.resize(old_file.size() + seed % 3);
-  return made;
-}
-
-ComponentSpec make_component(const Bytes& old_file, const Bytes& new_file,
-                             const PatchLimits& limits) {
-  const model::Model old_model = model::parse(old_file);
-  const model::Model new_model = model::parse(new_file);
-  delta::PatchOptions options;
-  options.limits = limits;
-  options.codecs = 1u << format::kCodecOperations | 1u << format::kCodecBytes;
-  options.jobs = 1;
-  MemorySink patch;
-  const auto report =
-      delta::make_patch({{old_file, new_file, &old_model, &new_model}}, 0, options, patch);
-  if (!report) std::abort();
-  return {old_file, new_file, patch.data, 0};
-}
-
 Release make_release(uint32_t page_size, uint32_t write_size) {
   Release made;
   const uint32_t size = page_size <= 512 ? 5 * page_size + 133 : page_size + page_size / 2 + 133;
-  made.area_pages = (size + 8 + page_size - 1) / page_size;
-  PatchLimits limits{};
-  limits.block_size = 256;
-  limits.restart_interval = page_size;
-  limits.erase_size = page_size;
-  limits.write_size = write_size;
-  limits.history_log2 = 8;
-  limits.byte_cells_log2 = 8;
+  const PatchLimits limits = small_limits(page_size, write_size, 0);
   made.workspace_size = workspace_size(limits);
-  made.models.push_back(noise(size, page_size + write_size));
+  Version version = first_version(size, page_size + write_size);
+  made.models.push_back(version.file);
   while (made.models.size() < kVersions) {
-    made.models.push_back(next_model(made.models.back(), made.models.size()));
-    BundleSpec spec;
-    spec.limits = limits;
-    spec.required_codecs |= 1u << format::kCodecBytes;
-    const size_t last = made.models.size() - 1;
-    spec.components = {make_component(made.models[last - 1], made.models[last], limits)};
-    spec.sequence = last;
+    const auto sequence = static_cast<uint32_t>(made.models.size());
+    const Version next = next_version(version, sequence);
+    BundleSpec spec = make_spec(version, next, limits);
+    spec.sequence = sequence;
     made.bundles.push_back(build_bundle(spec));
+    made.models.push_back(next.file);
+    version = next;
   }
+  made.area_pages = static_cast<uint32_t>((version.file.size() + page_size - 1) / page_size);
   return made;
 }
 
@@ -116,16 +74,6 @@ const TestKey& release_key() {
 }
 
 // --- The device --------------------------------------------------------------------------------
-
-int read_flash(void* context, uint64_t offset, uint8_t* data, size_t size) {
-  return static_cast<FlashSimulator*>(context)->read(offset, data, size);
-}
-int program_flash(void* context, uint64_t offset, const uint8_t* data, size_t size) {
-  return static_cast<FlashSimulator*>(context)->write(offset, data, size);
-}
-int erase_flash(void* context, uint64_t offset, uint64_t size) {
-  return static_cast<FlashSimulator*>(context)->erase(offset, size);
-}
 
 int accept_signature(void*, const tensorpatch_key*, const uint8_t*, size_t, const uint8_t*,
                      size_t) {
@@ -160,13 +108,7 @@ class Device {
         release_(release_for(plan)),
         random_(plan.seed),
         flash_(whole_geometry(plan, release_), plan.seed) {
-    port_ = {&flash_,
-             read_flash,
-             program_flash,
-             erase_flash,
-             plan.geometry.page_size,
-             plan.geometry.write_size,
-             plan.geometry.erased_value};
+    port_ = flash_port(flash_);
     // What was there before: nobody erased it.
     flash_.fill(area(1).offset, Bytes(static_cast<size_t>(flash_.size() - area(1).offset), 0x3C));
     flash_.fill(0, release_.models[0]);
@@ -221,6 +163,7 @@ class Device {
   }
   void finish() {
     verdict_.operations = flash_.operations();
+    verdict_.reads = flash_.reads();
     if (!flash_.misuse().empty()) fail("the flash was misused: " + flash_.misuse());
   }
 
@@ -326,13 +269,13 @@ tensorpatch_status Device::update(uint32_t version, uint8_t old_slot) {
   ports.save_checkpoint = Session::save_and_note;
 
   const tensorpatch_key ring = release_key().entry();
-  const tensorpatch_codec* const codecs[] = {&tensorpatch_codec_bytes};
+  const tensorpatch_codec* const codecs[] = {&tensorpatch_codec_values, &tensorpatch_codec_bytes};
   tensorpatch_options options{};
   options.keys = &ring;
   options.key_count = 1;
   options.threshold = 1;
   options.codecs = codecs;
-  options.codec_count = 1;
+  options.codec_count = 2;
   options.capacity[0] = area(new_slot).size;
   std::vector<uint64_t> workspace((release_.workspace_size + 7) / 8);
   while (true) {
@@ -528,6 +471,14 @@ uint64_t count_operations(const SchedulePlan& plan, Verdict (*run)(const Schedul
   return all.emplace(key, verdict.operations).first->second;
 }
 
+uint64_t stream_operations(const SchedulePlan& plan) {
+  return count_operations(plan, run_stream);
+}
+
+uint64_t slots_operations(const SchedulePlan& plan) {
+  return count_operations(plan, run_slots);
+}
+
 template <class T, size_t kCount>
 T pick(const T (&choices)[kCount], uint64_t& seed) {
   return choices[next_random(seed) % kCount];
@@ -593,10 +544,9 @@ Verdict run_slots_seed(uint64_t seed) {
   return run_slots(plan);
 }
 
-// In place there is no other place: a broken page of the region is the end.
+// The whole bundle is there already.
 SchedulePlan in_place_plan(uint64_t seed, uint64_t (*count)(const SchedulePlan&)) {
   SchedulePlan plan = random_plan(seed, count);
-  plan.broken_page = -1;
   plan.silent_after_bytes = 0;
   return plan;
 }
@@ -613,14 +563,6 @@ constexpr ScheduleKind kKinds[] = {{"stream", run_stream_seed},
                                    {"undo", run_undo_seed}};
 
 }  // namespace
-
-uint64_t stream_operations(const SchedulePlan& plan) {
-  return count_operations(plan, run_stream);
-}
-
-uint64_t slots_operations(const SchedulePlan& plan) {
-  return count_operations(plan, run_slots);
-}
 
 std::span<const ScheduleKind> schedule_kinds() {
   return kKinds;

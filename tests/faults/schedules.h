@@ -20,6 +20,7 @@ namespace tensorpatch::test {
 struct Verdict {
   std::string wrong;        // empty: everything held
   uint64_t operations = 0;  // of the flash, over all starts
+  uint64_t reads = 0;       // the same
   uint32_t starts = 0;
   uint32_t cuts = 0;     // that happened
   uint32_t resumes = 0;  // from a checkpoint
@@ -42,7 +43,7 @@ struct SchedulePlan {
   uint64_t failing_operation = 0;   // 0: none; in the first start
   uint64_t failing_read = 0;        // 0: none; in the first start
   uint64_t silent_after_bytes = 0;  // 0: none; the first start gets no more of the bundle
-  int broken_page = -1;             // of new's area, from the start
+  int broken_page = -1;             // of new's area, in place of the region, from the start
   int broken_log_page = -1;         // of the log
   bool checks_signature = false;    // Ed25519 costs more than all the rest
   bool has_mac = false;             // checkpoints carry one
@@ -63,12 +64,10 @@ Verdict run_in_place(const SchedulePlan& plan);
 Verdict run_undo(const SchedulePlan& plan);
 
 // Operations of the flash in a run without faults.
-uint64_t stream_operations(const SchedulePlan& plan);
-uint64_t slots_operations(const SchedulePlan& plan);
 uint64_t in_place_operations(const SchedulePlan& plan);
 uint64_t undo_operations(const SchedulePlan& plan);
 
-// A kind of schedules that the campaign runs.
+// A kind of random schedules.
 struct ScheduleKind {
   const char* name;
   Verdict (*run)(uint64_t seed);

@@ -6,108 +6,88 @@
 
 #include <gtest/gtest.h>
 
-#include <string>
+#include <span>
+#include <string_view>
+
+#include "faults/sweeps.h"
 
 namespace tensorpatch::test {
 namespace {
 
-std::string text_of(const FlashGeometry& geometry, const PlannedCut& cut) {
-  return "pages of " + std::to_string(geometry.page_size) + ", words of " +
-         std::to_string(geometry.write_size) + ", operation " + std::to_string(cut.operation) +
-         ", " + cut_name(cut.cut);
+const SweptLife& life_of(std::string_view name) {
+  for (const SweptLife& life : swept_lives()) {
+    if (life.name == name) return life;
+  }
+  ADD_FAILURE() << "there is no life " << name;
+  return swept_lives()[0];
 }
 
-constexpr FlashGeometry kGeometries[] = {{256, 0, 1, 0xFF, false},
-                                         {256, 0, 4, 0x00, true},
-                                         {512, 0, 8, 0xFF, true},
-                                         {256, 0, 32, 0x00, false},
-                                         {4096, 0, 8, 0xFF, false}};
-
 // One cut at every operation of the flash, in every way.
-void sweep_cuts(Verdict (*run)(const SchedulePlan&), uint64_t (*count)(const SchedulePlan&),
-                std::span<const FlashGeometry> geometries = kGeometries) {
+void expect_right_after_cuts(const SweptLife& life, std::span<const FlashGeometry> geometries) {
   for (const FlashGeometry& geometry : geometries) {
-    SchedulePlan plan;
-    plan.geometry = geometry;
-    plan.bundle_write_size = geometry.write_size == 32 ? 1 : 0;
-    const uint64_t operations = count(plan);
-    ASSERT_GT(operations, 10u);
-    uint64_t resumed = 0;
-    for (uint64_t operation = 1; operation <= operations; ++operation) {
-      for (const Cut cut : kCuts) {
-        plan.cuts = {{operation, cut}};
-        const Verdict verdict = run(plan);
-        ASSERT_EQ(verdict.wrong, "") << text_of(geometry, plan.cuts[0]);
-        ASSERT_EQ(verdict.cuts, 1u) << text_of(geometry, plan.cuts[0]);
-        ASSERT_TRUE(verdict.ended_new);
-        resumed += verdict.resumes;
-      }
-    }
-    EXPECT_GT(resumed, operations) << "checkpoints are hardly used";
+    uint64_t schedules = 0, resumed = 0;
+    sweep_cuts(life, geometry, [&](const SchedulePlan& plan, const Verdict& verdict) {
+      EXPECT_EQ(verdict.wrong, "") << text_of(plan);
+      EXPECT_EQ(verdict.cuts, 1u) << text_of(plan);
+      EXPECT_EQ(verdict.ended_new, !life.new_is_bad) << text_of(plan);
+      resumed += verdict.resumes;
+      ++schedules;
+      return !testing::Test::HasFailure();
+    });
+    EXPECT_GT(resumed, schedules / 8) << "checkpoints are hardly used";
   }
 }
 
 TEST(Schedules, AStreamedUpdateGoesOnAfterEveryCut) {
-  sweep_cuts(run_stream, stream_operations);
+  expect_right_after_cuts(life_of("stream"), swept_geometries());
 }
 
 TEST(Schedules, SlotsAreRightAfterEveryCut) {
-  sweep_cuts(run_slots, slots_operations);
+  expect_right_after_cuts(life_of("slots"), swept_geometries());
 }
 
 TEST(Schedules, AnUpdateInPlaceGoesOnAfterEveryCut) {
-  sweep_cuts(run_in_place, in_place_operations, std::span(kGeometries).first(3));
+  expect_right_after_cuts(life_of("in place"), swept_geometries().first(3));
 }
 
 TEST(Schedules, TheWayBackGoesOnAfterEveryCut) {
-  sweep_cuts(run_undo, undo_operations, std::span(kGeometries).subspan(1, 1));
-}
-
-// In place everything is read again after the failure, old and what the region holds by then.
-TEST(Schedules, EveryFailingOperationAndReadInPlaceIsSurvived) {
-  SchedulePlan plan;
-  plan.geometry = {256, 0, 8, 0xFF, true};
-  const uint64_t operations = in_place_operations(plan);
-  for (uint64_t n = 1; n <= operations; ++n) {
-    SchedulePlan failing = plan;
-    failing.failing_operation = n;
-    EXPECT_EQ(run_in_place(failing).wrong, "") << "operation " << n;
-    failing = plan;
-    failing.failing_read = n;
-    EXPECT_EQ(run_in_place(failing).wrong, "") << "read " << n;
-  }
+  expect_right_after_cuts(life_of("undo"), swept_geometries().subspan(1, 1));
 }
 
 TEST(Schedules, ABadModelRollsBackAfterEveryCut) {
-  for (const bool rejects : {false, true}) {
-    SchedulePlan plan;
-    plan.geometry = {256, 0, 8, 0xFF, true};
-    plan.new_is_bad = true;
-    plan.rejects = rejects;
-    const uint64_t operations = slots_operations(plan);
-    for (uint64_t operation = 1; operation <= operations; ++operation) {
-      for (const Cut cut : kCuts) {
-        plan.cuts = {{operation, cut}};
-        const Verdict verdict = run_slots(plan);
-        ASSERT_EQ(verdict.wrong, "") << text_of(plan.geometry, plan.cuts[0]);
-        ASSERT_FALSE(verdict.ended_new);
-      }
-    }
+  const auto geometry = swept_geometries().subspan(2, 1);
+  expect_right_after_cuts(life_of("slots, a bad model hangs"), geometry);
+  expect_right_after_cuts(life_of("slots, a bad model is rejected"), geometry);
+}
+
+// Everything is read again after the failure: in place old, too, and what the region holds by then.
+TEST(Schedules, EveryFailingOperationAndReadIsSurvived) {
+  constexpr FlashGeometry kGeometry = {256, 0, 8, 0xFF, false};
+  for (const SweptLife& life : swept_lives()) {
+    uint64_t schedules = 0;
+    sweep_failures(life, kGeometry, [&](const SchedulePlan& plan, const Verdict& verdict) {
+      EXPECT_EQ(verdict.wrong, "") << life.name << ", " << text_of(plan);
+      EXPECT_EQ(verdict.ended_new, !life.new_is_bad) << life.name << ", " << text_of(plan);
+      ++schedules;
+      return !testing::Test::HasFailure();
+    });
+    EXPECT_GT(schedules, 50u) << life.name;
   }
 }
 
-TEST(Schedules, EveryFailingOperationAndReadIsSurvived) {
-  SchedulePlan plan;
-  plan.geometry = {256, 0, 8, 0xFF, false};
-  const uint64_t operations = stream_operations(plan);
-  for (uint64_t n = 1; n <= operations; ++n) {
-    SchedulePlan failing = plan;
-    failing.failing_operation = n;
-    EXPECT_EQ(run_stream(failing).wrong, "") << "operation " << n;
-    failing = plan;
-    failing.failing_read = n;
-    EXPECT_EQ(run_stream(failing).wrong, "") << "read " << n;
+TEST(Schedules, ABrokenPageStopsAnUpdateInPlaceAndNeverLooksDone) {
+  uint32_t stopped = 0;
+  for (const char* const name : {"in place", "undo"}) {
+    for (int page = 0; page < 8; ++page) {
+      SchedulePlan plan;
+      plan.geometry = {256, 0, 8, 0xFF, false};
+      plan.broken_page = page;
+      const Verdict verdict = life_of(name).run(plan);
+      EXPECT_EQ(verdict.wrong, "") << name << ", page " << page;
+      stopped += verdict.ended_new ? 0u : 1u;
+    }
   }
+  EXPECT_GE(stopped, 12u);
 }
 
 TEST(Schedules, ABrokenPageStopsTheUpdateAndOneOfTheLogDoesNot) {

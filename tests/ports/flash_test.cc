@@ -10,35 +10,14 @@
 #include <optional>
 
 #include "support/bundle_builder.h"
-#include "support/flash_simulator.h"
+#include "support/flash_port.h"
 
 namespace tensorpatch::test {
 namespace {
 
-int read_flash(void* context, uint64_t offset, uint8_t* data, size_t size) {
-  return static_cast<FlashSimulator*>(context)->read(offset, data, size);
-}
-int program_flash(void* context, uint64_t offset, const uint8_t* data, size_t size) {
-  return static_cast<FlashSimulator*>(context)->write(offset, data, size);
-}
-int erase_flash(void* context, uint64_t offset, uint64_t size) {
-  return static_cast<FlashSimulator*>(context)->erase(offset, size);
-}
-
-tensorpatch_flash port_of(FlashSimulator& flash) {
-  const FlashGeometry& geometry = flash.geometry();
-  return {&flash,
-          read_flash,
-          program_flash,
-          erase_flash,
-          geometry.page_size,
-          geometry.write_size,
-          geometry.erased_value};
-}
-
 // A log in all of a flash, opened anew with every object.
 struct Log {
-  explicit Log(FlashSimulator& flash) : port(port_of(flash)) {
+  explicit Log(FlashSimulator& flash) : port(flash_port(flash)) {
     log.flash = &port;
     log.area = {0, flash.size()};
   }
@@ -126,6 +105,27 @@ TEST(FlashLog, ABrokenPageIsPassedOver) {
   flash.break_page(1);
   EXPECT_NE(log.save(record_of(2, 128)), 0) << "the page of the newest record must not be used";
   EXPECT_EQ(log.load(128), record_of(1, 128));
+}
+
+// A chip that programs and then says that it failed: what it has left is a whole record.
+TEST(FlashLog, AFailedWriteThatWasDoneIsOlderThanTheNextOne) {
+  FlashSimulator flash({256, 2, 4, 0xFF, false}, 1);
+  {
+    Log log(flash);
+    ASSERT_EQ(log.open(), 0);
+    ASSERT_EQ(log.save(record_of(1, 50)), 0);
+    const auto program = log.port.program;
+    log.port.program = [](void* context, uint64_t offset, const uint8_t* data, size_t size) {
+      static_cast<FlashSimulator*>(context)->write(offset, data, size);
+      return -1;
+    };
+    ASSERT_NE(log.save(record_of(2, 50)), 0);
+    log.port.program = program;
+    ASSERT_EQ(log.save(record_of(3, 50)), 0);
+  }
+  Log log(flash);
+  ASSERT_EQ(log.open(), 0);
+  EXPECT_EQ(log.load(50), record_of(3, 50));
 }
 
 TEST(FlashLog, ClearedAndOtherSizes) {
@@ -235,7 +235,7 @@ TEST(FlashLog, RefusesGeometriesThatCannotWork) {
 // --- Models ------------------------------------------------------------------------------------
 
 struct Storage {
-  explicit Storage(FlashSimulator& flash) : port(port_of(flash)) {
+  explicit Storage(FlashSimulator& flash) : port(flash_port(flash)) {
     const uint64_t page = port.page_size;
     storage.old_flash = &port;
     storage.new_flash = &port;
