@@ -1,8 +1,10 @@
 # cmake/install.cmake: what `cmake --install` puts where.
 #
-# `apply`: libtensorpatch_apply.a and apply.h, which need nothing. `toolkit`: the host rooms as ONE
-# archive with the public headers. A room takes part when it exists. These two are what CMake calls
-# the component `development`; `program` is the program with its manual and shell completion.
+# `apply` and `slots`: what devices link, which needs nothing. `ports`: the ready-made callbacks as
+# ONE archive, each a member of its own; who calls one of libsodium, libcrypto or zstd links that
+# library. `toolkit`: the host rooms as ONE archive. Each has its public headers; a room takes part
+# when it exists. These four are what CMake calls the component `development`; `program` is the
+# program with its manual and shell completion.
 # SPDX-License-Identifier: Apache-2.0
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
@@ -24,16 +26,13 @@ function(tensorpatch_install_component name target)
           DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 endfunction()
 
-if(TARGET tensorpatch_apply)
-  tensorpatch_install_component(apply tensorpatch_apply)
-  install(DIRECTORY lib/apply/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
-          COMPONENT development)
-endif()
-
-if(TARGET tensorpatch_apply AND TARGET tensorpatch_toolkit)
-  add_library(tensorpatch_toolkit_archive STATIC)
-  set_target_properties(tensorpatch_toolkit_archive PROPERTIES OUTPUT_NAME tensorpatch_toolkit)
-  foreach(room IN ITEMS ports base model keys delta snap bundle toolkit)
+# tensorpatch_add_archive(NAME ROOM...): target tensorpatch_NAME_archive, libtensorpatch_NAME.a of
+# all that these rooms compile.
+function(tensorpatch_add_archive name)
+  add_library(tensorpatch_${name}_archive STATIC)
+  set_target_properties(tensorpatch_${name}_archive PROPERTIES OUTPUT_NAME tensorpatch_${name}
+                                                               LINKER_LANGUAGE CXX)
+  foreach(room IN LISTS ARGN)
     if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/lib/${room}/CMakeLists.txt)
       continue()
     endif()
@@ -41,11 +40,30 @@ if(TARGET tensorpatch_apply AND TARGET tensorpatch_toolkit)
     foreach(target IN LISTS targets)
       get_target_property(type ${target} TYPE)
       if(type STREQUAL "STATIC_LIBRARY")
-        target_sources(tensorpatch_toolkit_archive PRIVATE $<TARGET_OBJECTS:${target}>)
+        target_sources(tensorpatch_${name}_archive PRIVATE $<TARGET_OBJECTS:${target}>)
       endif()
     endforeach()
   endforeach()
-  set_target_properties(tensorpatch_toolkit_archive PROPERTIES LINKER_LANGUAGE CXX)
+endfunction()
+
+foreach(room IN ITEMS apply slots)
+  if(TARGET tensorpatch_${room})
+    tensorpatch_install_component(${room} tensorpatch_${room})
+    install(DIRECTORY lib/${room}/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+            COMPONENT development)
+  endif()
+endforeach()
+
+if(TARGET tensorpatch_apply AND TARGET tensorpatch_port_posix)
+  tensorpatch_add_archive(ports ports)
+  target_link_libraries(tensorpatch_ports_archive INTERFACE tensorpatch_apply)
+  tensorpatch_install_component(ports tensorpatch_ports_archive)
+  install(DIRECTORY lib/ports/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+          COMPONENT development)
+endif()
+
+if(TARGET tensorpatch_apply AND TARGET tensorpatch_toolkit)
+  tensorpatch_add_archive(toolkit ports base model keys delta snap bundle toolkit)
   # tensorpatch-config.cmake.in and tensorpatch-toolkit.pc.in find the same libraries again.
   target_link_libraries(tensorpatch_toolkit_archive INTERFACE
     tensorpatch_apply tl::expected Threads::Threads ${tensorpatch_zstd} BZip2::BZip2

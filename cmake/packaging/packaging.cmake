@@ -1,6 +1,6 @@
 # cmake/packaging/packaging.cmake: Debian packages of a build, made by `cpack` in its folder.
 #
-# tensorpatch: the program. libtensorpatch-dev: both libraries. What Debian wants otherwise than
+# tensorpatch: the program. libtensorpatch-dev: the libraries. What Debian wants otherwise than
 # `cmake --install` does it (compressed manuals, the changelog) is the work of debian_files.cmake.
 # SPDX-License-Identifier: Apache-2.0
 if(NOT TARGET tensorpatch)
@@ -41,7 +41,7 @@ set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS
     "libbz2-dev, libdivsufsort-dev, libexpected-dev, libsodium-dev, libssl-dev, libzstd-dev")
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION
 "Libraries to make and to apply updates of machine-learning models:
-tensorpatch::toolkit for hosts (C++20), and tensorpatch::apply for devices
-(C, without heap or other libraries), as static archives with headers,
-CMake packages and pkg-config files.")
+tensorpatch::toolkit for hosts (C++20); tensorpatch::apply, slots and ports
+for devices (C, without heap or other libraries), as static archives with
+headers, CMake packages and pkg-config files.")
 include(CPack)

@@ -74,10 +74,16 @@ zcat "$root/usr/share/doc/tensorpatch/changelog.Debian.gz" | grep -qF 'Nov 2023'
 # A firmware builds against it.
 cat >c.c <<'CODE'
 #include <tensorpatch/apply.h>
-int main(void) { return tensorpatch_status_text(TENSORPATCH_E_OLD) == 0; }
+#include <tensorpatch/ports/flash.h>
+#include <tensorpatch/slots.h>
+int main(void) {
+  tensorpatch_flash_log log = {0};
+  return tensorpatch_status_text(TENSORPATCH_E_OLD) == 0 || tensorpatch_flash_log_open(&log) == 0 ||
+         tensorpatch_slots_open(0, 0) != TENSORPATCH_SLOTS_E_ARGUMENT;
+}
 CODE
 export PKG_CONFIG_PATH="$root/usr/lib/pkgconfig"
-cc c.c $(pkg-config --cflags --libs tensorpatch-apply) -o c
+cc c.c $(pkg-config --cflags --libs tensorpatch-ports tensorpatch-slots) -o c
 ./c
 
 dpkg_there -P tensorpatch libtensorpatch-dev

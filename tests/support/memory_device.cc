@@ -38,8 +38,7 @@ struct MemoryDevice::Callbacks {
     MemoryDevice& d = self(context);
     if (d.fails()) return -1;
     if (d.any_signature) return 0;
-    return tensorpatch_libsodium_verify(nullptr, key, message, message_size, signature,
-                                        signature_size);
+    return d.verify(nullptr, key, message, message_size, signature, signature_size);
   }
   static int read_old(void* context, uint32_t component, uint64_t offset, uint8_t* data,
                       size_t size) {

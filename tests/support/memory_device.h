@@ -43,7 +43,8 @@ class MemoryDevice {
   uint32_t write_size = 1;
   uint32_t erase_size = 1;
   bool any_signature = false;  // every signature is right
-  uint64_t fail_at = 0;        // this callback, counted from 1, fails; 0: none
+  decltype(tensorpatch_ports::verify) verify = tensorpatch_libsodium_verify;
+  uint64_t fail_at = 0;  // this callback, counted from 1, fails; 0: none
   uint64_t calls = 0;
   uint64_t corrupt_write_at = 0;  // this write, counted from 1, stores one wrong bit
   tensorpatch_applier* cancel_in_write = nullptr;

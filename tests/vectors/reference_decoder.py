@@ -2,8 +2,8 @@
 # tests/vectors/reference_decoder.py: decodes bundles as docs/FORMAT.md says, in the plainest way.
 #
 # usage: reference_decoder.py --vectors FOLDER
-#            every vector of FOLDER/index.tsv: DONE must give the new files, and what this program
-#            can judge must be refused; exit code 0 only when all of it holds
+#            every vector of FOLDER/index.tsv and index-p256.tsv: DONE must give the new files,
+#            and what this program can judge must be refused; exit code 0 only when all of it holds
 #        reference_decoder.py BUNDLE --old OLD... --new NEW...
 #            decodes a bundle with these old files ('-': none) and compares with the new files
 #
@@ -1396,7 +1396,8 @@ def outcome(bundle, olds, news):
 
 def check_vectors(folder):
     judged = wrong = 0
-    for line in load(os.path.join(folder, 'index.tsv')).decode().splitlines():
+    indexes = [load(os.path.join(folder, name)) for name in ('index.tsv', 'index-p256.tsv')]
+    for line in b''.join(indexes).decode().splitlines():
         name, bundle, old_names, new_names, status, options = line.split('\t')
         got = outcome(load(os.path.join(folder, bundle)), load_all(folder, old_names),
                       load_all(folder, new_names))

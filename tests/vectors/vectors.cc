@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <memory>
+#include <span>
 #include <sstream>
 
 #include "apply/format.h"
@@ -14,6 +16,7 @@
 #include "delta/delta.h"
 #include "delta/entropy_encoder.h"
 #include "support/operation_cases.h"
+#include "support/p256_key.h"
 
 namespace tensorpatch::test {
 namespace {
@@ -134,23 +137,31 @@ class Maker {
   VectorSet set_;
 };
 
+std::string key_line(uint8_t number, const Digest& id, std::span<const uint8_t> public_key) {
+  return std::to_string(number) + "\t" + hex(id.data(), id.size()) + "\t" +
+         hex(public_key.data(), public_key.size()) + "\n";
+}
+
 VectorSet Maker::finish() {
-  std::string index, index_zstd;
+  std::map<std::string, std::string> indexes;
   for (const Vector& each : set_.vectors) {
     const bool needs_zstd = each.options.find("zstd") != std::string::npos;
-    (needs_zstd ? index_zstd : index) += each.name + "\t" + each.bundle + "\t" +
-                                         join(each.old_names) + "\t" + join(each.new_names) + "\t" +
-                                         each.status + "\t" + each.options + "\n";
+    const bool needs_p256 = each.name.find("p256") != std::string::npos;
+    indexes[needs_zstd   ? "index-zstd.tsv"
+            : needs_p256 ? "index-p256.tsv"
+                         : "index.tsv"] += each.name + "\t" + each.bundle + "\t" +
+                                           join(each.old_names) + "\t" + join(each.new_names) +
+                                           "\t" + each.status + "\t" + each.options + "\n";
   }
   std::string keys;
   for (uint8_t number = 1; number <= 3; ++number) {
     const TestKey key(number);
-    keys += std::to_string(number) + "\t" + hex(key.id.data(), key.id.size()) + "\t" +
-            hex(key.public_key.data(), key.public_key.size()) + "\n";
+    keys += key_line(number, key.id, key.public_key);
   }
-  set_.files["index.tsv"] = to_bytes(index);
-  set_.files["index-zstd.tsv"] = to_bytes(index_zstd);
+  const P256Key p256(kP256KeyNumber);
   set_.files["keys.tsv"] = to_bytes(keys);
+  set_.files["keys-p256.tsv"] = to_bytes(key_line(kP256KeyNumber, p256.id, p256.point));
+  for (const auto& [name, text] : indexes) set_.files[name] = to_bytes(text);
   return std::move(set_);
 }
 
@@ -460,6 +471,25 @@ void add_statement_components(Maker& make) {
   });
 }
 
+// By a P-256 key as well, behind what else signs.
+BundleSpec p256_spec(std::vector<uint8_t> signers, uint8_t flip) {
+  BundleSpec spec = tiny_spec();
+  spec.signers = std::move(signers);
+  const auto statement = std::make_shared<Bytes>();
+  spec.edit_statement = [statement](Bytes& made) { *statement = made; };
+  spec.edit_signatures = [statement, flip](std::vector<SignatureSpec>& all) {
+    all.push_back(P256Key(kP256KeyNumber).sign(*statement));
+    all.back().signature[40] ^= flip;
+  };
+  return spec;
+}
+
+void add_p256(Maker& make) {
+  make.add("good-p256", p256_spec({}, 0), {"DONE", "ring=4"});
+  make.add("good-p256-and-ed25519", p256_spec({1}, 0), {"DONE", "ring=1,4 threshold=2"});
+  make.add("signature-p256-wrong", p256_spec({}, 1), {"E_SIGNATURE", "ring=4"});
+}
+
 // Section 1.3.
 void add_signatures(Maker& make) {
   using Signatures = std::vector<SignatureSpec>;
@@ -490,6 +520,7 @@ void add_signatures(Maker& make) {
   make.add("threshold", spec, {"E_UNTRUSTED", "ring=1,2 threshold=2"});
   spec.signers = {1};
   make.add("role", spec, {"E_UNTRUSTED", "ring=1!"});
+  add_p256(make);
 }
 
 // Sections 1.4 to 1.6.

@@ -6,9 +6,10 @@
 // Options are KEY=VALUE with spaces between, or "-": threshold, sequence-floor,
 // security-version-floor, accept, capacity (of every place), device-class (32 hex digits), ring
 // (key numbers with commas; "2!" is a key of another role), codecs (names with commas, or none).
-// index-zstd.tsv: the same for devices that have the zstd codec, which all of its vectors name.
-// Defaults: ring=1, threshold=1, no floors, no class, capacity=1024, codecs=values,bytes. The
-// workspace has 32,768 bytes. keys.tsv: number, key id, Ed25519 public key in hex.
+// index-zstd.tsv: the same for devices that have the zstd codec, which all of its vectors name;
+// index-p256.tsv: for those that verify ECDSA P-256, too. Defaults: ring=1, threshold=1, no floors,
+// no class, capacity=1024, codecs=values,bytes. The workspace has 32,768 bytes. keys.tsv: number,
+// key id, Ed25519 public key in hex; keys-p256.tsv: the same with points (0x04, x, y).
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -30,7 +31,9 @@ struct Vector {
   std::string options = "-";
 };
 
-// All vectors and the content of all files by name, index*.tsv and keys.tsv among them.
+inline constexpr uint8_t kP256KeyNumber = 4;
+
+// All vectors and the content of all files by name, index*.tsv and keys*.tsv among them.
 struct VectorSet {
   std::vector<Vector> vectors;
   std::map<std::string, Bytes> files;

@@ -9,9 +9,12 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 #include <sstream>
 #include <string>
 
+#include "keys/p256.h"
+#include "support/p256_key.h"
 #include "support/temp_folder.h"
 #include "tensorpatch/ports/zstd.h"
 #include "vectors/vectors.h"
@@ -27,7 +30,8 @@ Bytes load(const std::string& name) {
 }
 
 std::vector<Vector> all_vectors() {
-  return parse_index(read_file(kFolder / "index.tsv") + read_file(kFolder / "index-zstd.tsv"));
+  return parse_index(read_file(kFolder / "index.tsv") + read_file(kFolder / "index-zstd.tsv") +
+                     read_file(kFolder / "index-p256.tsv"));
 }
 
 const std::map<std::string, tensorpatch_status>& statuses() {
@@ -56,6 +60,7 @@ const std::map<std::string, tensorpatch_status>& statuses() {
 struct VectorSetup {
   ApplySetup apply;
   std::vector<std::unique_ptr<TestKey>> keys;
+  P256Key p256{kP256KeyNumber};
   std::unique_ptr<tensorpatch_zstd> zstd = std::make_unique<tensorpatch_zstd>();
   std::vector<uint64_t> zstd_memory;
 };
@@ -72,6 +77,10 @@ void set_ring(VectorSetup& setup, const std::string& numbers) {
   setup.apply.ring.clear();
   std::istringstream list(numbers);
   for (std::string number; std::getline(list, number, ',');) {
+    if (number == std::to_string(kP256KeyNumber)) {
+      setup.apply.ring.push_back(setup.p256.entry());
+      continue;
+    }
     setup.keys.push_back(std::make_unique<TestKey>(static_cast<uint8_t>(std::stoul(number))));
     const uint16_t role = number.back() == '!' ? 99 : TENSORPATCH_ROLE_RELEASE;
     setup.apply.ring.push_back(setup.keys.back()->entry(role));
@@ -84,6 +93,27 @@ void add_zstd(VectorSetup& setup) {
   setup.apply.codecs.push_back(tensorpatch_zstd_init(setup.zstd.get(), setup.zstd_memory.data(),
                                                      setup.zstd_memory.size() * sizeof(uint64_t),
                                                      kWindowLog2));
+}
+
+std::vector<Bytes> load_all(const std::vector<std::string>& names) {
+  std::vector<Bytes> files;
+  for (const std::string& name : names) files.push_back(load(name));
+  return files;
+}
+
+// Storage of a device that verifies signatures of both algorithms.
+MemoryDevice device_of(const Vector& vector) {
+  MemoryDevice device(load_all(vector.old_names), 1024);
+  device.verify = [](void* context, const tensorpatch_key* key, const uint8_t* message,
+                     size_t message_size, const uint8_t* signature, size_t signature_size) {
+    if (key->algorithm != TENSORPATCH_ECDSA_P256_SHA256) {
+      return tensorpatch_libsodium_verify(context, key, message, message_size, signature,
+                                          signature_size);
+    }
+    const std::span<const uint8_t> point(key->public_key, key->public_key_size);
+    return keys::p256::verify(point, {message, message_size}, {signature, signature_size}) ? 0 : -1;
+  };
+  return device;
 }
 
 VectorSetup parse_options(const std::string& options) {
@@ -119,16 +149,10 @@ VectorSetup parse_options(const std::string& options) {
   return setup;
 }
 
-std::vector<Bytes> load_all(const std::vector<std::string>& names) {
-  std::vector<Bytes> files;
-  for (const std::string& name : names) files.push_back(load(name));
-  return files;
-}
-
 void run_vector(const Vector& vector, size_t bite) {
   const VectorSetup setup = parse_options(vector.options);
   const std::vector<Bytes> news = load_all(vector.new_names);
-  MemoryDevice device(load_all(vector.old_names), 1024);
+  MemoryDevice device = device_of(vector);
   const tensorpatch_status status =
       TestApplier(device, setup.apply).apply(load(vector.bundle), bite);
   EXPECT_EQ(status, statuses().at(vector.status)) << tensorpatch_status_text(status);
@@ -175,10 +199,10 @@ TEST(Vectors, GoodOnesNeedExactlyTheWorkspaceTheyDeclare) {
     ASSERT_EQ(tensorpatch_peek(bundle.data(), bundle.size(), &summary), TENSORPATCH_OK);
     VectorSetup setup = parse_options(vector.options);
     setup.apply.workspace_size = summary.workspace_size;
-    MemoryDevice device(load_all(vector.old_names), 1024);
+    MemoryDevice device = device_of(vector);
     EXPECT_EQ(TestApplier(device, setup.apply).apply(bundle, 5), TENSORPATCH_DONE);
     setup.apply.workspace_size -= 1;
-    MemoryDevice smaller(load_all(vector.old_names), 1024);
+    MemoryDevice smaller = device_of(vector);
     EXPECT_EQ(TestApplier(smaller, setup.apply).apply(bundle), TENSORPATCH_E_WORKSPACE);
     EXPECT_TRUE(smaller.untouched());
   }
@@ -191,7 +215,7 @@ TEST(Vectors, GoodOnesGoOnAfterACutAtAnyByte) {
     const Bytes bundle = load(vector.bundle);
     const VectorSetup setup = parse_options(vector.options);
     for (size_t size = 0; size < bundle.size(); ++size) {
-      MemoryDevice device(load_all(vector.old_names), 1024);
+      MemoryDevice device = device_of(vector);
       device.any_signature = true;
       const Bytes cut(bundle.begin(), bundle.begin() + static_cast<std::ptrdiff_t>(size));
       ASSERT_EQ(TestApplier(device, setup.apply).apply(cut), TENSORPATCH_E_TRUNCATED);
