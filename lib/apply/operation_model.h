@@ -69,6 +69,7 @@ struct Operation {
   RowsShape rows;
   Grid grid{1, 0};
   Lattice lattice{0, 0};
+  uint32_t factor = 0;  // intra: the value above times this float32 is expected; 0: nothing is
   // Values and bytes.
   uint8_t intra = 0;       // 1: no old
   uint32_t row_bytes = 0;  // intra: distance of the value above; bytes: stride. 0: none
@@ -98,7 +99,7 @@ struct OperationCells {
   Cell values_fresh[1];
   Cell values_intra[1];
   Cell values_zero_map[1];
-  Cell predictor[4];
+  Cell predictor[4];  // the first: of intra values
   Cell record_differs[1];
   Cell record_fresh[1];
   Cell bytes_differ[1];
@@ -185,11 +186,12 @@ class OperationCoder {
 
   void values(const Operation& operation, Operation& coded) {
     const LastCoded& last = m_.last_values;
-    const unsigned differs =
-        operation.type != last.type || operation.slot != last.slot ||
-        operation.intra != last.intra || operation.row_bytes != last.row_bytes ||
-        operation.fresh != 0 || operation.zero_map != last.zero_map ||
-        operation.predictor != last.predictor || operation.predictor != Predictor::kOld;
+    const unsigned differs = operation.type != last.type || operation.slot != last.slot ||
+                             operation.intra != last.intra ||
+                             operation.row_bytes != last.row_bytes || operation.fresh != 0 ||
+                             operation.zero_map != last.zero_map ||
+                             operation.predictor != last.predictor ||
+                             operation.predictor != Predictor::kOld || operation.factor != 0;
     if (code_bit(coder_, m_.cells.values_differ[0], differs) == 0) {
       coded.type = last.type;
       coded.slot = last.slot;
@@ -205,6 +207,10 @@ class OperationCoder {
     coded.intra = static_cast<uint8_t>(code_bit(coder_, m_.cells.values_intra[0], operation.intra));
     if (coded.intra != 0) {
       coded.row_bytes = row_bytes(operation.row_bytes);
+      const unsigned scaled = operation.factor != 0 ? 1 : 0;
+      if (coded.row_bytes != 0 && code_bit(coder_, m_.cells.predictor[0], scaled) != 0) {
+        coded.factor = raw(32, operation.factor);
+      }
       return;
     }
     coded.zero_map =

@@ -224,6 +224,16 @@ inline uint32_t grid_value(ValueType type, uint32_t old_bits, const Grid& grid, 
   return rounded_sum(shape, old, {steps, grid.exponent}).bits;
 }
 
+// A float times another, given as float32, rounded.
+inline Prediction predict_product(ValueType type, uint32_t bits, uint32_t factor) {
+  Scaled a{}, b{};
+  if (!scaled_of(float_shape(type), bits, &a) ||
+      !scaled_of(float_shape(ValueType::kFloat32), factor, &b)) {
+    return {bits, 0};
+  }
+  return rounded_sum(float_shape(type), {a.value * b.value, a.exponent + b.exponent}, {0, 0});
+}
+
 // Of quantised values that are stored as floats: each is k times a step, k as an int8. Steps are
 // float32.
 struct Lattice {

@@ -1,4 +1,4 @@
-// residual_model.h: one value of an operation that reads old: zero map, predictor, value model;
+// residual_model.h: one value of an operation: zero map, predictor, value model;
 // shared by encoder and decoder.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
@@ -46,6 +46,16 @@ uint32_t code_residual_value(Model& model, const Operation& operation, uint32_t 
     context.fraction = expected.fraction;
   }
   return model.code_residual(context, value.bits);
+}
+
+// Codes a value of an operation without old; `above` is the one a row before.
+template <class Model>
+uint32_t code_intra_value(Model& model, const Operation& operation, uint32_t above_bits,
+                          uint32_t new_bits) {
+  const ValueType type = operation.type;
+  if (operation.factor == 0) return model.code_intra({type, 0, above_bits}, new_bits);
+  const Prediction expected = predict_product(type, above_bits, operation.factor);
+  return model.code_residual({type, expected.bits, 0, expected.fraction}, new_bits);
 }
 
 // Codes a value of a record's field. `ratio`: scale_ratio() of the last float16 field, updated

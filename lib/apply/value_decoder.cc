@@ -42,9 +42,11 @@ bool begin_values(PatchDecoder* d) {
     return false;
   }
   d->tile_left = 0;
-  if (op.intra != 0 || op.predictor == Predictor::kOld) return true;
+  const bool is_float = float_shape(op.type).exponent_mask != 0;
+  if (op.intra != 0) return op.factor == 0 || is_float;
+  if (op.predictor == Predictor::kOld) return true;
   if (op.predictor == Predictor::kRows) return begin_rows(d);
-  if (op.predictor == Predictor::kLattice) return float_shape(op.type).exponent_mask != 0;
+  if (op.predictor == Predictor::kLattice) return is_float;
   return op.predictor == Predictor::kGrid && op.grid.multiplier != 0;
 }
 
@@ -156,8 +158,7 @@ Step intra_values(PatchDecoder* d) {
   while (d->operation_left != 0) {
     if (output_full(d)) return Step::kOutput;
     if (!decoder_can_step(d)) return Step::kInput;
-    const ValueContext context = {d->operation.type, 0, value_above(d, size)};
-    put(d, model.code_intra(context, 0), size);
+    put(d, code_intra_value(model, d->operation, value_above(d, size), 0), size);
   }
   return Step::kDone;
 }

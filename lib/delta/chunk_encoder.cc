@@ -13,12 +13,11 @@ constexpr uint64_t kTrialValues = 4096;
 // What a slot's statistics are about; different purposes never share a slot without a reset.
 uint32_t purpose(const Operation& operation) {
   if (operation.kind == OperationKind::kRecords) return 1;
-  return 2 +
-         ((static_cast<uint32_t>(operation.type) * 3 + static_cast<uint32_t>(operation.predictor)) *
-              2 +
-          operation.zero_map) *
-             2 +
-         operation.intra;
+  uint32_t use = static_cast<uint32_t>(operation.type);
+  use = use * 4 + static_cast<uint32_t>(operation.predictor);
+  use = use * 2 + operation.zero_map;
+  use = use * 3 + operation.intra + (operation.factor != 0 ? 1u : 0u);
+  return 2 + use;
 }
 
 }  // namespace

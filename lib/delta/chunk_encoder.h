@@ -95,8 +95,7 @@ struct ValueRun {
 
 template <unsigned Level, class Coder>
 void code_intra_values(Coder& coder, ValueState& state, const NewView& view, const ValueRun& run) {
-  const ValueType type = run.operation.type;
-  const unsigned size = value_size(type);
+  const unsigned size = value_size(run.operation.type);
   const uint32_t row_bytes = run.operation.row_bytes;
   ValueModel<Coder, Level> model(coder, state);
   for (uint64_t i = 0; i < run.count; ++i) {
@@ -106,7 +105,7 @@ void code_intra_values(Coder& coder, ValueState& state, const NewView& view, con
     if (row_bytes >= size && row_bytes <= known && row_bytes <= view.reach) {
       above = load_value(view.bytes.data() + at - row_bytes, size);
     }
-    model.code_intra({type, 0, above}, load_value(view.bytes.data() + at, size));
+    code_intra_value(model, run.operation, above, load_value(view.bytes.data() + at, size));
   }
 }
 

@@ -205,8 +205,8 @@ class PatchMaker {
 
 std::string_view method_name(Method method) {
   static constexpr std::string_view kNames[kMethodCount] = {
-      "copy",    "residual", "zero map", "gain",  "low rank", "grid",
-      "lattice", "blocks",   "intra",    "bytes", "literal",  "zstd"};
+      "copy",   "residual", "zero map", "gain",  "low rank", "grid", "lattice",
+      "blocks", "product",  "intra",    "bytes", "literal",  "zstd"};
   return kNames[static_cast<size_t>(method)];
 }
 
@@ -221,7 +221,7 @@ Method method_of(const Operation& operation) {
     case OperationKind::kValues:
       break;
   }
-  if (operation.intra != 0) return Method::kIntra;
+  if (operation.intra != 0) return operation.factor != 0 ? Method::kProduct : Method::kIntra;
   if (operation.predictor == Predictor::kGrid) return Method::kGrid;
   if (operation.predictor == Predictor::kLattice) return Method::kLattice;
   if (operation.predictor == Predictor::kRows) {

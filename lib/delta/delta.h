@@ -44,12 +44,13 @@ enum class Method : uint8_t {
   kGrid,      // steps of a grid around old
   kLattice,   // quantised values stored as floats: differences of their integers
   kBlocks,    // the fields of quantised blocks, each with its differences to old
+  kProduct,   // scales that are others times a number
   kIntra,     // values by themselves
   kBytes,     // bytes in the context of old
   kLiteral,   // bytes by themselves
   kZstd,      // a zstd frame
 };
-inline constexpr unsigned kMethodCount = 12;
+inline constexpr unsigned kMethodCount = 13;
 std::string_view method_name(Method method);  // "copy", "residual", "zero map", ...
 Method method_of(const Operation& operation);
 

@@ -65,9 +65,10 @@ struct Piece {
   bool structured() const { return type.has_value() || record.count != 0; }
 };
 
-// The rows predictor with a piece, at its own place in old or at another.
-struct RowsTrial {
-  RowsFit fit;
+// A whole piece as one operation with numbers of its own, at its place in old or at another.
+struct Special {
+  Operation operation;
+  RowNumbers numbers;
   Piece piece;
   uint64_t header_cost;
 };
@@ -699,9 +700,9 @@ class Planner {
     }
     std::vector<Coding> codings = candidates(piece);
     if (piece.size > kSampleFrom && codings.size() > 1) codings = survivors(piece, codings);
-    std::vector<RowsTrial> fits = rows_fits(piece);
-    add_products(piece, fits);
-    if (piece.structured() && codings.size() == 1 && fits.empty()) {  // nothing left to weigh
+    std::vector<Special> specials = rows_fits(piece);
+    add_products(piece, specials);
+    if (piece.structured() && codings.size() == 1 && specials.empty()) {  // nothing left to weigh
       emit_literal(piece, emit(piece, codings[0], 0, piece.size), piece.size);
       return 0;  // alone in its group: nobody compares
     }
@@ -714,8 +715,8 @@ class Planner {
     const std::vector<size_t> path = cheapest_path(tile_costs);
     uint64_t cost = 0, done = 0;
     for (size_t i = 0; i < path.size(); ++i) cost += tile_costs[path[i]][i];
-    const uint64_t in_rows = choose_rows(fits, cost);
-    if (in_rows < cost) return in_rows;
+    const uint64_t special = choose_special(specials, cost);
+    if (special < cost) return special;
     for (size_t first = 0; first < path.size();) {
       size_t last = first;
       while (last < path.size() && path[last] == path[first]) ++last;
@@ -727,69 +728,93 @@ class Planner {
   }
 
   // What the rows predictor offers for a piece much of which has changed.
-  std::vector<RowsTrial> rows_fits(const Piece& piece) const {
+  std::vector<Special> rows_fits(const Piece& piece) const {
     const uint8_t column_log2 = options_.limits.column_log2;
     if (!piece.type.has_value() || !piece.old.has_value() || !values_allowed() ||
         column_log2 == 0 || piece.size < kLeastRowsBytes || mostly_equal(piece)) {
       return {};
     }
-    std::vector<RowsTrial> trials;
+    std::vector<Special> specials;
     for (RowsFit& fit : fit_rows(values_of(piece), 1u << column_log2)) {
-      trials.push_back({std::move(fit), piece, kRowsHeaderCost});
+      specials.push_back(in_rows(piece, std::move(fit)));
     }
-    return trials;
+    return specials;
   }
 
-  // The scales of a bias are those of its weights times that of its input: in old, mostly still the
-  // same, these give what the bias' own old ones give only nearly.
-  void add_products(const Piece& piece, std::vector<RowsTrial>& trials) {
-    if (piece.type != ValueType::kFloat32 || !piece.old.has_value() || !values_allowed() ||
-        options_.limits.column_log2 == 0 || piece.size > kLargestScales || piece.copied) {
+  static Special in_rows(const Piece& piece, RowsFit fit) {
+    Special special{{}, std::move(fit.numbers), piece, kRowsHeaderCost};
+    special.operation.kind = OperationKind::kValues;
+    special.operation.type = *piece.type;
+    special.operation.predictor = Predictor::kRows;
+    special.operation.rows = fit.shape;
+    return special;
+  }
+
+  // The scales of a bias are those of its weights times that of its input. They are told from
+  // the weights' own in old, mostly still the same, or from those in new that came before.
+  void add_products(const Piece& piece, std::vector<Special>& specials) const {
+    const ComponentInput& input = components_[component_];
+    if (piece.type != ValueType::kFloat32 || !values_allowed() || piece.copied ||
+        piece.size > kLargestScales) {
       return;
     }
-    for (const model::Segment& scales : components_[component_].old_model->segments) {
-      if (scales.role != model::Role::kScale || scales.size != piece.size ||
-          scales.offset < old_floor_) {
+    const auto is_alike = [&](const model::Segment& segment) {
+      return segment.role == model::Role::kScale && segment.size == piece.size;
+    };
+    if (piece.old.has_value() && options_.limits.column_log2 != 0) {
+      Piece elsewhere = piece;
+      elsewhere.row_bytes = 0;
+      for (const model::Segment& scales : input.old_model->segments) {
+        if (!is_alike(scales) || scales.offset < old_floor_) continue;
+        elsewhere.old = OldPlace{scales.offset, component_};
+        auto fit = fit_product(values_of(elsewhere));
+        if (!fit) continue;
+        specials.push_back(in_rows(elsewhere, std::move(*fit)));
+        specials.back().header_cost += kJumpCost;
+        break;
+      }
+    }
+    for (const model::Segment& scales : input.new_model->segments) {
+      if (!is_alike(scales) || scales.offset < interval_.begin ||
+          scales.offset >= piece.new_offset || piece.new_offset - scales.offset > view_.reach) {
         continue;
       }
-      Piece elsewhere = piece;
-      elsewhere.old = OldPlace{scales.offset, component_};
-      elsewhere.row_bytes = 0;
-      auto fit = fit_product(values_of(elsewhere));
-      if (!fit) continue;
-      trials.push_back({std::move(*fit), elsewhere, kRowsHeaderCost + kJumpCost});
-      return;
+      const ValuePair pair{*piece.type, view_.bytes.data() + scales.offset,
+                           view_.bytes.data() + piece.new_offset, piece.size / 4};
+      const auto factor = product_factor(pair);
+      if (!factor) continue;
+      Special special{{}, {}, piece, kRowsHeaderCost};
+      special.operation.kind = OperationKind::kValues;
+      special.operation.type = *piece.type;
+      special.operation.intra = 1;
+      special.operation.row_bytes = static_cast<uint32_t>(piece.new_offset - scales.offset);
+      special.operation.factor = *factor;
+      specials.push_back(std::move(special));
+      break;
     }
   }
 
-  // Codes a whole piece with the rows predictor if that costs less than `least`, and returns the
+  // Codes a whole piece in the best special way if that costs less than `least`, and returns the
   // cost.
-  uint64_t choose_rows(std::vector<RowsTrial>& trials, uint64_t least) {
-    RowsTrial* best = nullptr;
-    for (RowsTrial& trial : trials) {
+  uint64_t choose_special(std::vector<Special>& specials, uint64_t least) {
+    Special* best = nullptr;
+    for (Special& special : specials) {
       std::vector<ValueSlot> slots(1, ValueSlot(options_.limits.value_level));
       CostCounter counter;
-      code_values(counter, slots, view_, run_of_rows(trial.piece, trial.fit));
-      const uint64_t cost = counter.cost() + trial.header_cost;
-      if (cost < least) least = cost, best = &trial;
+      ValueRun run = run_of(special.piece, special.operation, 0,
+                            special.piece.size / value_size(special.operation.type));
+      run.numbers = &special.numbers;
+      code_values(counter, slots, view_, run);
+      const uint64_t cost = counter.cost() + special.header_cost;
+      if (cost < least) least = cost, best = &special;
     }
     if (best == nullptr) return least;
-    Operation operation = run_of_rows(best->piece, best->fit).operation;
-    operation.old = *best->piece.old;
-    push(operation, best->piece.new_offset, best->piece.size);
-    out_.back().numbers = std::make_shared<const RowNumbers>(std::move(best->fit.numbers));
+    if (operation_reads_old(best->operation)) best->operation.old = *best->piece.old;
+    push(best->operation, best->piece.new_offset, best->piece.size);
+    if (best->operation.predictor == Predictor::kRows) {
+      out_.back().numbers = std::make_shared<const RowNumbers>(std::move(best->numbers));
+    }
     return least;
-  }
-
-  ValueRun run_of_rows(const Piece& piece, const RowsFit& fit) const {
-    Operation operation;
-    operation.kind = OperationKind::kValues;
-    operation.type = *piece.type;
-    operation.predictor = Predictor::kRows;
-    operation.rows = fit.shape;
-    ValueRun run = run_of(piece, operation, 0, piece.size / value_size(*piece.type));
-    run.numbers = &fit.numbers;
-    return run;
   }
 
   // Viterbi: one coding for each tile, every change costs kSwitchCost.

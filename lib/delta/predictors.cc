@@ -432,22 +432,55 @@ std::vector<RowsFit> fit_rows(const ValuePair& pair, uint32_t column_capacity) {
   return Fitter(pair, column_capacity).run();
 }
 
-std::optional<RowsFit> fit_product(const ValuePair& pair) {
+namespace {
+
+// new / old where that is nearly the same for all.
+std::optional<double> common_ratio(const ValuePair& pair) {
   constexpr double kRounding = 0x1p-22;  // of new, and of what new was the product of
-  const auto value = [&](const uint8_t* values, uint64_t i) {
-    return real_of(pair.type,
-                   load_value(values + i * value_size(pair.type), value_size(pair.type)));
+  const unsigned size = value_size(pair.type);
+  const auto old_value = [&](uint64_t i) {
+    return real_of(pair.type, load_value(pair.old_values + i * size, size));
   };
-  if (pair.count == 0 || value(pair.old_values, 0) == 0) return std::nullopt;
-  const double gain = value(pair.new_values, 0) / value(pair.old_values, 0);
-  for (uint64_t i = 1; i < pair.count; ++i) {
-    const double expected = value(pair.old_values, i) * gain;
-    if (std::abs(value(pair.new_values, i) - expected) > std::abs(expected) * kRounding) {
-      return std::nullopt;
-    }
+  const auto new_value = [&](uint64_t i) {
+    return real_of(pair.type, load_value(pair.new_values + i * size, size));
+  };
+  if (pair.count == 0 || old_value(0) == 0) return std::nullopt;
+  const double first = new_value(0) / old_value(0);
+  double products = 0, squares = 0;
+  for (uint64_t i = 0; i < pair.count; ++i) {
+    const double from = old_value(i), to = new_value(i), expected = from * first;
+    if (!(std::abs(to - expected) <= std::abs(expected) * kRounding)) return std::nullopt;
+    products += from * to;
+    squares += from * from;
   }
+  return products / squares;
+}
+
+}  // namespace
+
+std::optional<RowsFit> fit_product(const ValuePair& pair) {
+  if (!common_ratio(pair)) return std::nullopt;
   std::vector<RowsFit> fits = Fitter(pair, 1).run_single();
   return fits.empty() ? std::nullopt : std::optional(std::move(fits[0]));
+}
+
+std::optional<uint32_t> product_factor(const ValuePair& pair) {
+  const auto ratio = common_ratio(pair);
+  if (!ratio || !(std::abs(*ratio) < 1e30)) return std::nullopt;
+  const unsigned size = value_size(pair.type);
+  const auto middle = std::bit_cast<uint32_t>(static_cast<float>(*ratio));
+  uint32_t best = 0;
+  uint64_t most = 0;
+  for (const uint32_t factor : {middle, middle - 1, middle + 1}) {
+    uint64_t right = 1;  // so that some factor is best
+    for (uint64_t i = 0; i < pair.count; ++i) {
+      const uint32_t expected =
+          predict_product(pair.type, load_value(pair.old_values + i * size, size), factor).bits;
+      right += expected == load_value(pair.new_values + i * size, size) ? 1u : 0u;
+    }
+    if (right > most) most = right, best = factor;
+  }
+  return best;
 }
 
 std::optional<int32_t> grid_steps(ValueType type, uint32_t old_bits, uint32_t new_bits,

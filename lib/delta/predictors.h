@@ -40,6 +40,8 @@ std::vector<RowsFit> fit_rows(const ValuePair& pair, uint32_t column_capacity);
 // The gain that makes old, however few values, into all of new but for rounding; none where there
 // is no such gain.
 std::optional<RowsFit> fit_product(const ValuePair& pair);
+// The same as a float32, bits of it.
+std::optional<uint32_t> product_factor(const ValuePair& pair);
 
 // The grid on which all of new lies around old, if there is one coarse enough to be meant.
 std::optional<Grid> find_grid(const ValuePair& pair);

@@ -897,6 +897,9 @@ Operation random_operation(std::mt19937& random, uint32_t component_count) {
     }
   }
   if (op.kind == OperationKind::kValues && op.intra == 0) set_predictor(op, random);
+  if (op.kind == OperationKind::kValues && op.intra != 0 && op.row_bytes != 0) {
+    op.factor = static_cast<uint32_t>(random()) * (random() % 2);
+  }
   if (operation_reads_old(op)) {
     op.old.offset = (uint64_t{random()} << 32 | random()) >> (2 + random() % 62);
     op.old.component = static_cast<uint32_t>(random()) % component_count;
@@ -912,8 +915,9 @@ bool same(const Operation& a, const Operation& b) {
          a.rows.row_values == b.rows.row_values && a.rows.column == b.rows.column &&
          a.rows.gain == b.rows.gain && a.rows.gain_shift == b.rows.gain_shift &&
          a.rows.rank == b.rows.rank && a.rows.factor_shift == b.rows.factor_shift &&
-         a.grid.multiplier == b.grid.multiplier && a.grid.exponent == b.grid.exponent &&
-         a.record == b.record;
+         a.factor == b.factor && a.lattice.old_step == b.lattice.old_step &&
+         a.lattice.new_step == b.lattice.new_step && a.grid.multiplier == b.grid.multiplier &&
+         a.grid.exponent == b.grid.exponent && a.record == b.record;
 }
 
 size_t expect_operations_pair(const std::vector<Operation>& operations, OldPlace start,

@@ -399,6 +399,15 @@ TEST(FitProduct, OneGainForAll) {
   }
 }
 
+TEST(ProductFactor, IsExactBothWays) {
+  Files files = products(300, 0.0341372F);
+  EXPECT_EQ(product_factor(files.pair()), std::bit_cast<uint32_t>(0.0341372F));
+  std::swap(files.old_file, files.new_file);
+  const auto factor = product_factor(files.pair());
+  ASSERT_TRUE(factor.has_value());
+  EXPECT_NEAR(std::bit_cast<float>(*factor), 1 / 0.0341372F, 1e-5);
+}
+
 TEST(FitProduct, NoneWhereOneValueIsAnother) {
   Files files = products(100, 0.0341372F);
   files.new_file[4 * 50 + 1] ^= 4;
@@ -407,6 +416,7 @@ TEST(FitProduct, NoneWhereOneValueIsAnother) {
   for (unsigned b = 0; b < 4; ++b) files.old_file[b] = 0;
   EXPECT_FALSE(fit_product(files.pair()).has_value());
   EXPECT_FALSE(fit_product(products(0, 1.F).pair()).has_value());
+  EXPECT_FALSE(product_factor(products(0, 1.F).pair()).has_value());
 }
 
 // ---- Lattices

@@ -124,6 +124,28 @@ class CaseMaker {
     end(operation, {});
   }
 
+  // What came before, and that times a number.
+  void products(Operation operation, uint32_t count) {
+    const unsigned size = value_size(operation.type);
+    operation.intra = 1;
+    const size_t from = made_.new_file.size();
+    const uint32_t factor = operation.factor;
+    operation.factor = 0;
+    begin(operation);
+    for (uint32_t i = 0; i < count; ++i) put(operation, 0, next_old(operation.type));
+    end(operation, {});
+    operation.factor = factor;
+    operation.row_bytes = count * size;
+    begin(operation);
+    for (uint32_t i = 0; i < count; ++i) {
+      const uint32_t above = load_value(made_.new_file.data() + from + i * size, size);
+      const Prediction expected = predict_product(operation.type, above, factor);
+      put(operation, 0,
+          i % 4 == 3 ? moved_value(dice_, operation.type, expected.bits) : expected.bits);
+    }
+    end(operation, {});
+  }
+
   void plain(Operation operation, uint32_t count) {
     begin(operation);
     for (uint32_t i = 0; i < count; ++i) {
@@ -293,6 +315,17 @@ OperationCase lattice_case(const NamedType& each, const Lattice& first, const La
   return make.take();
 }
 
+OperationCase product_case(const NamedType& each, uint32_t first, uint32_t second) {
+  CaseMaker make(std::string("product-") + each.name, static_cast<uint32_t>(each.type) + 700);
+  const uint32_t count = value_size(each.type) == 4 ? 30 : 50;
+  Operation operation = of_type(each.type);
+  operation.factor = first;
+  make.products(operation, count);
+  operation.factor = second;
+  make.products(operation, count / 2);
+  return make.take();
+}
+
 OperationCase zero_map_case(const NamedType& each) {
   CaseMaker make(std::string("zero-map-") + each.name, static_cast<uint32_t>(each.type) + 300);
   const uint32_t count = value_size(each.type) == 4 ? 100 : 200;
@@ -344,6 +377,8 @@ std::vector<OperationCase> operation_cases() {
   cases.push_back(lattice_case({"float16", kFloat16}, {0x3C23D70A, 0x3B83126F}, {0x3F800000, 0}));
   cases.push_back(
       lattice_case({"bfloat16", kBfloat16}, {0x3C23D70A, 0x3C23D70B}, {0x7F800000, 0x7F7FFFFF}));
+  cases.push_back(product_case({"float32", kFloat32}, 0x3D0BD3B4, 0x41F00001));
+  cases.push_back(product_case({"bfloat16", kBfloat16}, 0x3F800000, 0x7F800000));
   cases.push_back(zero_map_case({"float32", kFloat32}));
   cases.push_back(zero_map_case({"float16", kFloat16}));
   cases.push_back(zero_map_case({"uint8", kUint8}));

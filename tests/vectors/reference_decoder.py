@@ -339,6 +339,7 @@ class Operation:
     row_values = column = gain = gain_shift = rank = factor_shift = 0  # of rows
     multiplier = exponent = 0  # of a grid
     old_step = new_step = 0  # of a lattice
+    factor = 0  # of a product
     fields = ()  # of records: type, scaled, count
 
     def reads_old(self):
@@ -385,6 +386,8 @@ class Headers:
             op.intra = coder.coded(self.values_intra)
             if op.intra:
                 op.row = decode_row(coder, self.row_length)
+                if op.row != 0 and coder.coded(self.predictor[0]):
+                    op.factor = coder.raw(32)
                 return
             op.zero_map = coder.coded(self.zero_map)
             op.predictor = coder.tree(self.predictor, 2)
@@ -581,6 +584,13 @@ def lattice_index(kind, bits, step):
 def on_lattice(kind, step, k):
     by = exact(FLOAT32, step)
     return 0 if by is None else nearest_float(kind, (by[0] * k, by[1]), (0, 0))[0]
+
+
+def product(kind, bits, factor):
+    a, b = exact(kind, bits), exact(FLOAT32, factor)
+    if a is None or b is None:
+        return bits, 0
+    return nearest_float(kind, (a[0] * b[0], a[1] + b[1]), (0, 0))
 
 
 def scale_ratio(old, new):
@@ -1277,8 +1287,12 @@ class PatchDecoder:
         require(op.slot < self.limits.value_slots, 'slot')
         slot = self.slot(coder, op, op.slot)
         if op.intra:
+            require(op.factor == 0 or is_float(op.type), 'type of a product')
             for _ in range(op.size // size):
-                self.put(slot.intra(op.type, self.above(op.row, size)).to_bytes(size, 'little'))
+                above = self.above(op.row, size)
+                value = (slot.residual(op.type, *product(op.type, above, op.factor)) if op.factor
+                         else slot.intra(op.type, above))
+                self.put(value.to_bytes(size, 'little'))
             return
         require(op.predictor != GRID or op.multiplier != 0, 'multiplier of a grid')
         require(op.predictor != LATTICE or is_float(op.type), 'type of a lattice')

@@ -739,6 +739,11 @@ void add_special_operations(Maker& make) {
   Operation odd = values_of(40);
   odd.predictor = Predictor::kLattice;
   streams.refuse("lattice-type", odd);
+  odd.intra = 1;
+  odd.row_bytes = 4;
+  odd.factor = 0x3F800000;
+  streams.refuse("product-type", odd);
+  odd.intra = 0;
   odd.predictor = Predictor::kGrid;
   odd.grid.multiplier = 0;
   streams.refuse("grid-multiplier", odd);
