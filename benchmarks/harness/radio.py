@@ -74,10 +74,9 @@ def energy(millijoules):
     return f'{millijoules:,.3g} mJ' if millijoules < 1000 else f'{millijoules / 1000:,.3g} J'
 
 
-def pairs_of(paths):
-    """(kind, new, bytes of: whole file, best other tool, bundle) of each pair of result tables."""
+def sizes_of(pairs):
+    """(kind, new, bytes of: whole file, best other tool, bundle) of each pair."""
     from harness import report
-    pairs, _ = report.load(paths)
     for pair in pairs:
         whole = [pair.size(peer) for peer in WHOLE if peer in pair.rows]
         if pair.ratio is not None and whole:
@@ -120,10 +119,10 @@ def kind_table(units, updates):
 
 
 def run(options):
-    from harness.report import table
+    from harness import report
     units = load()
     if options.results:
-        updates = list(pairs_of(options.results))
+        updates = list(sizes_of(report.load(options.results)[0]))
     elif options.patch is not None and options.new is not None:
         updates = [('one update', options.new, options.new, options.new, options.patch)]
     else:
@@ -136,7 +135,7 @@ def run(options):
     print('\n'.join(link_table(units, updates)))
     print('\n'.join(kind_table(units, updates)))
     print('Figures and sources:\n')
-    print('\n'.join(table(['what', 'bytes', 'ms', 'mW', 'source'],
+    print('\n'.join(report.table(['what', 'bytes', 'ms', 'mW', 'source'],
                           [[unit.title, str(unit.bytes), f'{unit.ms:g}', f'{unit.mw:g}',
                             unit.source] for unit in units])), end='')
     return 0

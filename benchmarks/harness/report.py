@@ -15,6 +15,7 @@ from harness.run import read_notes, read_rows
 HERE = pathlib.Path(__file__).resolve().parents[1]
 STYLES = [HERE.parent / 'tools' / 'tensorpatch' / 'page' / 'page.css', HERE / 'report/report.css']
 OWN = 'tensorpatch'
+LARGE = 4096  # below, what is around a patch weighs more than the patch
 OVERHEAD, BLOCK = 600, 64 * 1024  # what a bundle may have beyond a patch: a signature, digests
 
 
@@ -156,9 +157,49 @@ def kinds_table(measured):
                   'wins : losses'], rows)
 
 
+def group_of(pair):
+    """What a mean over unlike pairs would hide."""
+    relation = 'new descends from old' if pair.group != 'scratch' else 'no relation to old'
+    size = 'of 4 KB or more' if pair.size(pair.best) >= LARGE else 'below 4 KB'
+    return f'{relation}, best other {size}'
+
+
+def groups_table(measured):
+    rows = []
+    for group in sorted({group_of(pair) for pair in measured}, reverse=True):
+        each = [pair for pair in measured if group_of(pair) == group]
+        rows.append([group, str(len(each)), fixed(mean(p.ratio for p in each)),
+                     fixed(min(p.ratio for p in each)), fixed(max(p.ratio for p in each)),
+                     f'{sum(p.ratio < 1 for p in each)} : {sum(p.ratio >= 1 for p in each)}'])
+    return table(['relation and size', 'pairs', 'bundle / best other', 'best pair', 'worst pair',
+                  'wins : losses'], rows)
+
+
+def instructions_table(pairs):
+    """Instructions a byte of new, over the pairs where they were counted for every peer."""
+    def counts(pair):
+        return {peer for peer, row in pair.rows.items()
+                if row['diff_minstr'] and row['apply_minstr']}
+    counted = [pair for pair in pairs if counts(pair)]
+    if not counted:
+        return []
+    names = set.intersection(*map(counts, counted))
+    rows = []
+    for peer in filter(names.__contains__, peers_of(counted)):
+        each = [[max(1, 1e6 * float(pair.rows[peer][f'{what}_minstr'])) / pair.new
+                 for pair in counted] for what in ('diff', 'apply')]
+        rows.append([peer, *(f'{mean(values):,.0f}' for values in each),
+                     *(f'{max(values):,.0f}' for values in each)])
+    return ['## Instructions', '',
+            f'A byte of new, counted by callgrind, over {len(counted)} pairs of '
+            f'{min(p.new for p in counted):,} to {max(p.new for p in counted):,} bytes; starting '
+            'the program', 'is counted too. bspatch and the like have no signature to check.', '',
+            *table(['peer', 'diff, mean', 'apply, mean', 'diff, most', 'apply, most'], rows)]
+
+
 def markdown(pairs, notes, title):
     measured = [pair for pair in pairs if pair.ratio is not None]
-    large = [pair for pair in measured if pair.size(pair.best) >= 4096]
+    large = [pair for pair in measured if pair.size(pair.best) >= LARGE]
     lines = [f'# {title}', '', *(f'- {note}' for note in notes), '',
              f'{len(measured)} pairs, {len(peers_of(pairs))} peers; every result was compared with '
              'new, bit for bit. Sizes are in bytes; a', 'bundle is signed, the other patches are '
@@ -170,7 +211,8 @@ def markdown(pairs, notes, title):
              f'{len(measured)} pairs',
              f'- larger than the best other tool by more than {OVERHEAD} bytes and 32 for each '
              f'64 KiB: {sum(p.beyond for p in measured)}', '', '## By kind of update, worst first',
-             '', *kinds_table(measured), '## By peer', '',
+             '', *kinds_table(measured), '## By relation and size', '', *groups_table(measured),
+             '## By peer', '',
              'Over the pairs that the peer was measured on; *bundle / result* compares with '
              'bundles of the same pairs.', 'Times: processor seconds for a MiB of new. Peaks: the '
              'largest, in MiB.', '']
@@ -189,6 +231,7 @@ def markdown(pairs, notes, title):
                   *table(['peer', 'a bit flipped', 'the patch cut', 'another old file'],
                          [[each['peer'], *map(verdicts, each['damage'].values())]
                           for each in harmed])]
+    lines += instructions_table(pairs)
     lines += ['## Pairs, worst first', '',
               *table(['pair', 'kind', 'format', 'new', 'bundle', 'best other', 'by', 'ratio'],
                      [[p.id, p.kind, p.format, f'{p.new:,}', f'{p.size(OWN):,}',
@@ -227,6 +270,51 @@ def page(pairs, notes, title):
         before, after = template.split(place)
         template = before + content + after
     return template
+
+
+# --- the README -----------------------------------------------------------------------------------
+
+RESULTS = HERE / 'results'
+README = HERE.parent / 'README.md'
+CORPORA = {'models': 'public models and small ones trained for this project',
+           'packages': 'models in public packages', 'trained': 'updates trained by `bench train`'}
+BEGIN, END = '<!-- scripts/bench readme -->\n', '<!-- end -->\n'
+
+
+def sums_on_air(pairs):
+    """Time on air over NB-IoT of all bundles, against that of the new files, compressed."""
+    from harness import radio
+    link = next(unit for unit in radio.load() if unit.name == 'nb-iot')
+    costs = [[link.cost(size)[0] for size in sizes[2:]] for sizes in radio.sizes_of(pairs)]
+    whole, _, own = map(sum, zip(*costs))
+    return own / whole
+
+
+def readme_text():
+    """The part of README.md that is made from the checked-in tables."""
+    corpora, kinds = [], []
+    for name, title in CORPORA.items():
+        pairs = [pair for pair in load([RESULTS / f'{name}.tsv'])[0] if pair.ratio is not None]
+        wins = sum(pair.ratio < 1 for pair in pairs)
+        large = [pair for pair in pairs if pair.size(pair.best) >= LARGE]
+        air = sums_on_air(pairs)
+        corpora.append([f'[{title}](benchmarks/results/{name}.md)', str(len(pairs)),
+                        fixed(mean(pair.ratio for pair in pairs)),
+                        fixed(mean(pair.ratio for pair in large)),
+                        f'{wins} : {len(pairs) - wins}', f'{100 * (1 - air):.0f} %'])
+        if name == 'models':
+            kinds = kinds_table(pairs) + groups_table(pairs)
+    corpora = table(['corpus', 'pairs', 'bundle / best other', 'where that has 4 KB or more',
+                     'wins : losses', 'less time on air than whole'], corpora)
+    return '\n'.join([*corpora, 'The first of these, by kind of update, worst first, and by what a '
+                      'mean over all would hide:', '', *kinds])
+
+
+def readme(_options):
+    """Rewrites the part of README.md between two marks."""
+    before, rest = README.read_text().split(BEGIN)
+    README.write_text(before + BEGIN + readme_text() + END + rest.split(END, 1)[1])
+    return 0
 
 
 def run(options):

@@ -192,14 +192,22 @@ def write_head(out, options, peers, absent):
                 if peer.role in ('delta', 'full')]
     notes = [f'machine: {machine()}', f'date: {datetime.date.today()}',
              f'tensorpatch: {program_version(options.tensorpatch)}',
+             *([options.note] if options.note else []),
              f'peers: {"; ".join(versions)}',
              *limits(options, peers),
              *(f'left out: {name}: {why}' for name, why in absent.items())]
     out.write(''.join(f'# {note}\n' for note in notes) + '\t'.join(COLUMNS) + '\n')
 
 
-def run(options):
+def chosen_pairs(options):
     pairs = pair_list.load(options.pairs)
+    if unknown := set(options.only or []) - {pair.id for pair in pairs}:
+        raise SystemExit(f'no such pair: {", ".join(sorted(unknown))}')
+    return [pair for pair in pairs if not options.only or pair.id in options.only]
+
+
+def run(options):
+    pairs = chosen_pairs(options)
     peers, absent = peer_list.choose(options.peers)
     os.environ['TENSORPATCH'] = str(options.tensorpatch)
     done = set()

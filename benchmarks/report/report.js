@@ -195,8 +195,9 @@
     legend("kinds-legend", [["own", "bundle"], ["other", "best other tool of each pair"]]);
   }
 
-  // A name beside each dot where it covers no dot and no other name; one that is moved away has a
-  // line to its dot. Those that found no place at all stay out; the mark still tells them.
+  // A name beside each dot where it covers no dot and no other name, one for dots of one class on one
+  // spot; one that is moved away has a line to its dot. Those that found no place at all stay out;
+  // the mark still tells them.
   function nameDots(plot, dots, names) {
     const apart = (a, b) => a.left >= b.right || b.left >= a.right || a.top >= b.bottom ||
       b.top >= a.bottom;
@@ -207,9 +208,16 @@
     const ways = [[1, 0], [-1, 0], [0, -1], [0, 1], [1, -1], [1, 1], [-1, -1], [-1, 1]];
     const places = [8, 15, 24, 34, 46, 60, 78, 100].flatMap((away) =>
       ways.map(([right, down]) => [right * away, down * away * 0.8, away]));
+    const together = (i, k) => names[i][1] === names[k][1] &&
+      Math.hypot(taken[i].cx - taken[k].cx, taken[i].cy - taken[k].cy) < 6;
+    const named = new Set();
     dots.forEach((dot, i) => {
+      if (named.has(i)) return;
+      const same = dots.map((_, k) => k).filter((k) => !named.has(k) && together(i, k));
+      same.forEach((k) => named.add(k));
       const { cx, cy } = taken[i];
-      const text = draw(plot.svg, "text", { class: names[i][1] }, names[i][0]);
+      const text = draw(plot.svg, "text", { class: names[i][1] },
+        names[i][0] + (same.length > 1 ? ` and ${same.length - 1} more` : ""));
       const { width, height } = text.getBBox();
       const boxes = places.map(([right, down, away]) => {
         const left = cx + right - (right < 0 ? width : right > 0 ? 0 : width / 2);
@@ -228,7 +236,7 @@
       text.setAttribute("y", box.top + height * 0.78);
       if (box.away > 8) {
         const near = (low, value, high) => Math.max(low, Math.min(value, high));
-        plot.svg.insertBefore(draw(plot.svg, "line", { class: "axis", x1: cx, y1: cy,
+        plot.svg.insertBefore(draw(plot.svg, "line", { class: "lead", x1: cx, y1: cy,
           x2: near(box.left, cx, box.right), y2: near(box.top, cy, box.bottom) }), dots[0]);
       }
     });

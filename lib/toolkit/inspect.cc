@@ -5,10 +5,10 @@
 #include "bundle/bundle_reader.h"
 #include "bundle/details.h"
 #include "bundle/digest.h"
-#include "bundle/radio.h"
 #include "delta/operation_reader.h"
 #include "toolkit/applier_run.h"
 #include "toolkit/comparison.h"
+#include "toolkit/links.h"
 #include "toolkit/old_files.h"
 #include "toolkit/paths.h"
 #include "toolkit/scratch_file.h"
@@ -141,15 +141,10 @@ void add_manifest(const bundle::BundleReader& reader, InspectReport& report) {
   if (contract.margin != 0) {
     report.contract.in_place = {contract.margin, contract.region_size, contract.journal_records};
   }
-  report.contract = {report.contract.in_place, contract.workspace, contract.flash_written,
-                     contract.flash_erased,    contract.old_reads, contract.new_reads,
-                     contract.time_ms,         contract.energy_mj, {}};
-  const auto costs =
-      bundle::link_costs({reader.bytes().size(), contract.new_reads, contract.flash_erased});
-  for (const bundle::LinkCost& cost : costs) {
-    report.contract.links.push_back({std::string(cost.name), std::string(cost.title), cost.air_ms,
-                                     cost.time_ms, cost.energy_mj});
-  }
+  report.contract = {
+      report.contract.in_place, contract.workspace, contract.flash_written,
+      contract.flash_erased,    contract.old_reads, contract.new_reads,
+      contract.time_ms,         contract.energy_mj, link_facts(reader.bytes().size(), contract)};
 }
 
 // Of what a bundle says of a file, which may be newer than this program.

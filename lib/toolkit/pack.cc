@@ -15,6 +15,7 @@
 #include "model/model.h"
 #include "toolkit/applier_run.h"
 #include "toolkit/comparison.h"
+#include "toolkit/links.h"
 #include "toolkit/old_files.h"
 #include "toolkit/paths.h"
 #include "toolkit/profile_choice.h"
@@ -458,6 +459,7 @@ Result<void> finish(const PackOptions& options, const std::optional<OpenSigner>&
   if (!file) return tl::unexpected(file.error());
   if (auto written = writer.write(signatures, **file); !written) return written;
   report.bundle_size = writer.bundle_size(signatures);
+  report.links = link_facts(report.bundle_size, bundle::contract(writer.statement(), {}));
   if (!options.details.empty()) {
     auto sidecar = write_whole(options.details, options.existing, details);
     if (!sidecar) return tl::unexpected(sidecar.error());

@@ -181,14 +181,19 @@ class Run(Folder):
                          [('p1', 'brotli-11'), ('p3', 'brotli-11')])
         self.assertIn('only pairs with new of at most 20,000 bytes: brotli-11',
                       run.read_notes(output))
+        bench('run', table, '-o', output, '--faults', 0, '--peers', 'rdiff', '--only', 'p3')
+        self.assertEqual({row['pair'] for row in run.read_rows(output)}, {'p3'})
+        with self.assertRaisesRegex(SystemExit, 'no such pair: p9'):
+            bench('run', table, '-o', output, '--only', 'p3,p9')
 
     def test_resume_keeps_rows(self):
         old, new = self.file('old', b'abc' * 900), self.file('new', b'abd' * 900)
         output = self.folder / 'r.tsv'
         words = ('run', old, new, '-o', output, '--faults', 0, '--peers')
-        bench(*words, 'bsdiff')
+        bench(*words, 'bsdiff', '--note', 'built today')
+        self.assertIn('built today', run.read_notes(output))
         before = output.read_text()
-        bench(*words, 'bsdiff,xz-9e', '--resume')
+        bench(*words, 'bsdiff,xz-9e', '--resume', '--note', 'only for a new table')
         after = output.read_text()
         self.assertTrue(after.startswith(before))
         self.assertEqual([row['peer'] for row in run.read_rows(output)],
@@ -374,6 +379,18 @@ class Report(Folder):
         self.assertIn('| fine-tuned | 2 | 0.141 | 0.283 | 0.500 | 1 : 1 |', text)
         self.assertLess(text.index('| p |'), text.index('| q |'))
         self.assertIn('| bsdiff | 2 SILENT, 1 refused | - | - |', text)
+        self.assertIn('best other below 4 KB | 2 | 0.500 | 0.125 | 2.000 | 1 : 1 |', text)
+
+    def test_instructions_are_of_pairs_that_all_have(self):
+        count = {'diff_minstr': '2.0', 'apply_minstr': '0.1'}
+        rows = [support.row('p', 'tensorpatch', 'tensorpatch', 200, **count),
+                support.row('p', 'bsdiff', 'delta', 100, **count),
+                support.row('p', 'xz-9e', 'full', 100, diff_minstr='9.0'),
+                support.row('q', 'bsdiff', 'delta', 800)]
+        text = report.markdown(*self.load(rows), 'T')
+        self.assertIn('over 1 pairs of 1,000 to 1,000 bytes', text)
+        self.assertIn('| bsdiff | 2,000 | 100 | 2,000 | 100 |', text)
+        self.assertNotIn('| xz-9e | 9,000', text)
 
     def test_beyond_the_overhead(self):
         def beyond(own, best):
@@ -395,9 +412,14 @@ class Report(Folder):
         self.assertTrue(tables)
         for path in tables:
             rows = run.read_rows(path)
-            self.assertGreater(len(rows), 100, path)
+            self.assertGreater(len(rows), 40, path)
             self.assertNotRegex(path.read_text(), r'/(home|work|tmp|root)/')
             self.assertFalse([row for row in rows if row['status'].startswith('WRONG')])
+
+
+    def test_readme_has_the_results(self):
+        self.assertIn(report.BEGIN + report.readme_text() + report.END, report.README.read_text(),
+                      'scripts/bench readme')
 
 
 class Gate(Folder):

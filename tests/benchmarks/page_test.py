@@ -28,6 +28,9 @@ found.times = all("#time .mark").length;
 found.points = all("#memory .mark").length;
 const boxes = all("#time .label").map((label) => label.getBoundingClientRect());
 found.labels = boxes.length;
+found.shared = all("#time .label").filter((label) => / and \\d more$/.test(label.textContent))
+  .map((label) => label.textContent);
+found.leads = all("#time .lead").map((line) => getComputedStyle(line).stroke);
 found.covered = boxes.filter((a, i) => boxes.some((b, k) => k < i && a.left < b.right &&
   b.left < a.right && a.top < b.bottom && b.top < a.bottom)).length;
 found.cards = all("#cards > div").length;
@@ -116,9 +119,9 @@ class Page(unittest.TestCase):
                     kind=('pruned', 'merged LoRA <b>')[i % 2], diff_cpu=random.random() + 0.1,
                     apply_cpu=random.random() + 0.01, diff_peak_kib=random.randrange(900, 90000),
                     flips='0/1/0/3' if peer == 'bsdiff' else '0/4/0/0'))
-        # Dots on one spot, whose names must not lie on each other.
-        rows += [support.row(f'pair-{pair}', f'crowded-{i}', 'delta', 9000, diff_cpu=0.5,
-                             apply_cpu=0.5) for i in range(6) for pair in range(3)]
+        # Dots on one spot, which have one name, and near it, whose names must not lie on it.
+        rows += [support.row(f'pair-{pair}', f'crowded-{i}', 'delta', 9000 + i // 4 * 700,
+                             diff_cpu=0.5, apply_cpu=0.5) for i in range(6) for pair in range(3)]
         results = support.table(self.folder / 'r.tsv', rows, ['machine: a <i>test</i>'])
         self.page = self.folder / 'page.html'
         self.page.write_text(report.page(*report.load([results]), f'A title {HOSTILE}'))
@@ -146,7 +149,9 @@ class Page(unittest.TestCase):
         found = self.probe('--window-size=1000,900')
         self.assertEqual((found['ratios'], found['losses']), (30, 10))
         self.assertEqual((found['kinds'], found['times'], found['points']), (4, 10, 120))
-        self.assertEqual((found['labels'], found['covered']), (10, 0))
+        self.assertEqual((found['labels'], found['covered']), (6, 0))
+        self.assertEqual(found['shared'], ['crowded-0 and 3 more', 'crowded-4 and 1 more'])
+        self.assertNotIn('none', found['leads'])
         self.assertEqual((found['cards'], found['damage']), (4, ['90 SILENT, 30 refused']))
         self.assertFalse(found['dark'])
         self.assertTrue(found['wide'] and found['second'] and found['moved'])

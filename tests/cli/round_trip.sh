@@ -5,6 +5,7 @@ models
 
 ok pack old.tflite new.tflite -o u.tpb --key k
 says 'u.tpb: '
+says 'on air, estimated: lorawan-sf12 '
 says 'signed by '
 quiet # no progress bar in a pipe
 [ "$(size_of u.tpb)" -lt "$(size_of new.tflite)" ] || fail 'the bundle is not smaller than new'

@@ -125,18 +125,6 @@ Json methods_json(const std::vector<toolkit::MethodFacts>& methods) {
   return json;
 }
 
-Json links_json(const std::vector<toolkit::LinkFacts>& links) {
-  Json json = Json::array();
-  for (const toolkit::LinkFacts& link : links) {
-    json.push_back({{"name", link.name},
-                    {"title", link.title},
-                    {"air_ms", link.air_ms},
-                    {"time_ms", link.time_ms},
-                    {"energy_mj", link.energy_mj}});
-  }
-  return json;
-}
-
 Json component_json(const toolkit::ComponentFacts& component) {
   Json json = {{"name", component.name},
                {"format", component.format},

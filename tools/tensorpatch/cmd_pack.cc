@@ -111,6 +111,15 @@ Result<toolkit::PackOptions> pack_options(const Options& options, Terminal& term
   return pack;
 }
 
+// "lorawan-sf12 13.2 min, ...": the names that `apply --simulate --radio` takes.
+std::string air_text(const std::vector<toolkit::LinkFacts>& links) {
+  std::string text;
+  for (const toolkit::LinkFacts& link : links) {
+    text += (text.empty() ? "" : ", ") + link.name + " " + duration_text(link.air_ms);
+  }
+  return text;
+}
+
 void show(const Options& options, const toolkit::PackReport& report, Terminal& terminal) {
   uint64_t new_size = 0;
   Json components = Json::array();
@@ -130,6 +139,7 @@ void show(const Options& options, const toolkit::PackReport& report, Terminal& t
                      percent_text(report.bundle_size, new_size) + " of the new " +
                      bytes_text(new_size) + "; the device needs a workspace of " +
                      bytes_text(report.workspace_size) + "\n";
+  text += "on air, estimated: " + air_text(report.links) + "\n";
   text +=
       report.signed_by.empty()
           ? "not signed: every device refuses it until `tensorpatch sign` has added a signature\n"
@@ -141,6 +151,7 @@ void show(const Options& options, const toolkit::PackReport& report, Terminal& t
                {"profile", report.profile},
                {"statement_digest", hex(report.statement_digest)},
                {"signed_by", hex_list(report.signed_by)},
+               {"links", links_json(report.links)},
                {"components", components}};
   if (report.in_place) {
     text += "in place: " + in_place_text(*report.in_place) + "\n";

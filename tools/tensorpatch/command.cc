@@ -250,6 +250,18 @@ std::string in_place_text(const toolkit::InPlaceFacts& facts) {
          plural_text(facts.journal_records, "journal record");
 }
 
+Json links_json(const std::vector<toolkit::LinkFacts>& links) {
+  Json json = Json::array();
+  for (const toolkit::LinkFacts& link : links) {
+    json.push_back({{"name", link.name},
+                    {"title", link.title},
+                    {"air_ms", link.air_ms},
+                    {"time_ms", link.time_ms},
+                    {"energy_mj", link.energy_mj}});
+  }
+  return json;
+}
+
 Json in_place_json(const toolkit::InPlaceFacts& facts) {
   return {{"region_size", facts.region_size},
           {"margin", facts.margin},

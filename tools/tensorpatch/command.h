@@ -132,6 +132,7 @@ std::string duration_text(uint64_t ms);  // "4.50 s"
 std::string energy_text(uint64_t mj);    // "45.0 J"
 // "a region of 81,920 bytes or more; ..."
 std::string in_place_text(const toolkit::InPlaceFacts& facts);
+Json links_json(const std::vector<toolkit::LinkFacts>& links);
 Json in_place_json(const toolkit::InPlaceFacts& facts);
 Json hex_list(const std::vector<toolkit::Digest>& digests);
 

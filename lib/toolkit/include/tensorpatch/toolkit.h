@@ -150,6 +150,15 @@ struct InPlaceFacts {
   uint64_t journal_records = 0;
 };
 
+// What the update costs when it comes over a link; docs/BENCHMARKS.md names the figures.
+struct LinkFacts {
+  std::string name;        // "nb-iot"
+  std::string title;       // "NB-IoT Cat NB1"
+  uint64_t air_ms = 0;     // the receiver is on
+  uint64_t time_ms = 0;    // receiving, decoding, erasing and writing
+  uint64_t energy_mj = 0;  // of all three
+};
+
 struct PackReport {
   bool nothing_to_do = false;  // every old equals its new: no file was made
   uint64_t bundle_size = 0;
@@ -159,7 +168,8 @@ struct PackReport {
   std::vector<Digest> signed_by;
   std::vector<PackedComponent> components;
   std::optional<InPlaceFacts> in_place;
-  uint64_t undo_size = 0;  // of the undo bundle; 0: none
+  uint64_t undo_size = 0;        // of the undo bundle; 0: none
+  std::vector<LinkFacts> links;  // estimates for a microcontroller, one a link
 };
 
 // Makes a bundle. Before it is signed, the device library rebuilds every new file from it in a
@@ -471,15 +481,6 @@ struct ComponentFacts {
   std::vector<MethodFacts> operations;   // of the patch; empty when no old files were given
   std::vector<MethodFacts> methods;      // empty when no details were given
   std::optional<Comparison> comparison;  // by the details
-};
-
-// What the update costs when it comes over a link; docs/BENCHMARKS.md names the figures.
-struct LinkFacts {
-  std::string name;        // "nb-iot"
-  std::string title;       // "NB-IoT Cat NB1"
-  uint64_t air_ms = 0;     // the receiver is on
-  uint64_t time_ms = 0;    // receiving, decoding, erasing and writing
-  uint64_t energy_mj = 0;  // of all three
 };
 
 // What the update costs the device, in bytes.
