@@ -15,7 +15,7 @@ using toolkit::TensorFacts;
 using toolkit::TensorState;
 
 constexpr size_t kWidth = 80;
-constexpr size_t kNameWidth = 29;
+constexpr size_t kNameWidth = 23;
 constexpr size_t kMostRows = 40;  // a screen or so; --json and --html have all
 constexpr double kFirstBin = -16;
 constexpr double kBinStep = 0.5;
@@ -53,6 +53,15 @@ std::string ratio_text(std::optional<double> ratio) {
   if (percent >= 1000) return ">10x";
   if (percent < 0.995) return decimal_text({percent, 2}).substr(1) + "%";
   return decimal_text({percent, percent < 9.95 ? 1 : 0}) + "%";
+}
+
+// How many times a tensor is larger than its part of the patch, in at most five characters.
+std::string gain_text(uint64_t size, uint64_t patch_bytes) {
+  if (size == 0) return "-";
+  const double gain =
+      static_cast<double>(size) / static_cast<double>(std::max<uint64_t>(patch_bytes, 1));
+  if (gain > 999) return ">999x";
+  return decimal_text({gain, gain < 9.95 ? 1 : 0}) + "x";
 }
 
 // Equal shares never round up to all.
@@ -94,7 +103,7 @@ char mark_of(const TensorFacts& tensor) {
 }
 
 std::string row(const std::vector<std::string>& cells) {
-  static constexpr int kWidths[] = {static_cast<int>(kNameWidth), 5, 8, -5, -5, -5, -5, -5, -4};
+  static constexpr int kWidths[] = {static_cast<int>(kNameWidth), 5, 8, -5, -5, -5, -5, -5, -5, -4};
   std::string text;
   for (size_t i = 0; i < cells.size(); ++i) {
     text += (i == 0 ? "" : " ") + padded(cells[i], kWidths[i]);
@@ -108,6 +117,7 @@ std::string tensor_row(const TensorFacts& tensor) {
               short_type(tensor.type), is_removed ? "removed" : shortened(tensor.method, 8),
               short_size(is_removed && tensor.old ? tensor.old->size : tensor.size),
               is_removed ? "-" : short_size(tensor.patch_bytes),
+              is_removed ? "-" : gain_text(tensor.size, tensor.patch_bytes),
               tensor.bound_bytes ? short_size(*tensor.bound_bytes) : "-",
               ratio_text(tensor.relative_change), share_text(tensor.share_equal),
               lineage_text(tensor.lineage)});
@@ -281,11 +291,12 @@ std::string comparison_text(const toolkit::Comparison& comparison) {
   const TensorFacts pieces = sum_of_pieces(comparison);
   const std::vector<const TensorFacts*> rows = rows_of(comparison, pieces);
   if (!rows.empty()) {
-    text += "\n" +
-            row({"  TENSOR", "TYPE", "METHOD", "SIZE", "PATCH", "BOUND", "MOVED", "EQUAL", "KIN"});
+    text += "\n" + row({"  TENSOR", "TYPE", "METHOD", "SIZE", "PATCH", "GAIN", "BOUND", "MOVED",
+                        "EQUAL", "KIN"});
     for (size_t i = 0; i < std::min(rows.size(), kMostRows); ++i) text += tensor_row(*rows[i]);
     text +=
         row({"  total", "", "", short_size(comparison.new_size), short_size(comparison.patch_size),
+             gain_text(comparison.new_size, comparison.patch_size),
              short_size(comparison.bound_bytes), "", "", lineage_text(comparison.lineage)});
   }
   text += rest_text(comparison, rows);

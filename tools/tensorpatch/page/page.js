@@ -34,6 +34,8 @@
   }
   const fixed = (value) => !known(value) ? "–"
     : value < 1 && value >= 0.995 ? "> 0.99" : value.toFixed(2);
+  // How many times a tensor is larger than its part of the patch.
+  const gain = (tensor) => tensor.size / Math.max(tensor.patch_bytes || 0, 1);
   const plural = (count, word) => count.toLocaleString("en") + " " + word + (count === 1 ? "" : "s");
   const nameOf = (tensor) => tensor.name ||
     (tensor.role === "other" ? "(bytes at " + tensor.offset + ")" : "(no name)");
@@ -370,6 +372,8 @@
     { key: "offset", title: "Offset", number: true, text: (t) => t.offset.toLocaleString("en") },
     { key: "size", title: "Size", number: true, text: (t) => size(t.size) },
     { key: "patch_bytes", title: "Patch", number: true, text: (t) => size(t.patch_bytes) },
+    { key: "gain", title: "Gain", number: true, text: (t) => t.size ? gain(t).toFixed(1) + " ×" : "–",
+      value: gain },
     { key: "bound_bytes", title: "Bound", number: true, text: (t) => size(t.bound_bytes) },
     { key: "relative_change", title: "Moved", number: true, text: (t) => percent(t.relative_change) },
     { key: "share_equal", title: "Equal", number: true, text: (t) => percent(t.share_equal) },
