@@ -19,9 +19,8 @@ namespace tensorpatch::toolkit {
 namespace {
 
 // Instructions of a Cortex-M4 by operation: so many for a byte of new, and so many for a byte of
-// the patch. Two updates of 96 KiB for each row, with few and with many changes, solved for both
-// numbers; counted by QEMU (-icount shift=0, examples/cortex_m, g++ 12.2 -Os), less the time of
-// hash and signature. `small`: values at level S, fewer than 10 byte cells (log2).
+// the patch; less the time of hash and signature. `small`: values at level S, fewer than 10 byte
+// cells (log2). Made by scripts/device_costs, which counts in QEMU (-icount shift=0, g++ 12.2 -Os).
 struct Cost {
   std::string_view method;
   double small_new, small_patch;
