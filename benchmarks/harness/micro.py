@@ -13,17 +13,21 @@ UNITS = {'ns': 1, 'us': 1e3, 'ms': 1e6, 's': 1e9}
 REPETITIONS = 5
 
 
+def short(value):
+    return f'{value:,.0f}' if value >= 100 else f'{value:.3g}'
+
+
 def duration(nanoseconds):
     for name, unit in reversed(UNITS.items()):
         if nanoseconds >= unit:
-            return f'{nanoseconds / unit:,.3g} {name}'
-    return f'{nanoseconds:.3g} ns'
+            return f'{short(nanoseconds / unit)} {name}'
+    return f'{short(nanoseconds)} ns'
 
 
 def rate(row):
     if 'bytes_per_second' in row:
-        return f'{row["bytes_per_second"] / 2**20:,.3g} MiB/s'
-    return f'{row["items_per_second"] / 1e6:,.3g} M/s'
+        return f'{short(row["bytes_per_second"] / 2**20)} MiB/s'
+    return f'{short(row["items_per_second"] / 1e6)} M/s'
 
 
 def rows_of(report):
