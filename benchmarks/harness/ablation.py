@@ -1,12 +1,9 @@
-#!/usr/bin/env python3
-# benchmarks/ablation.py: what each predictor and each context of the coder is worth.
+# harness/ablation.py: `bench ablation`: what each predictor and each context of the coder is worth.
 #
-# usage: ablation.py PAIRS.tsv [...] >benchmarks/results/ablation.md
-#     PAIRS.tsv: columns id, format, old, new, with paths relative to it, as `scripts/bench` writes
-#     and takes them; best those of `scripts/bench train`, which have every kind of update.
-# Copies the tree, takes one thing after another out of its sources, builds that and packs the
-# pairs: pack's own check makes sure that each variant still decodes what it encodes. An edit that
-# finds nothing to change is an error, so that the table cannot go stale unnoticed.
+# Takes pairs of files, best those of `bench train`, which have every kind of update. Copies the
+# tree, takes one thing after another out of its sources, builds that and packs the pairs: pack's
+# own check makes sure that each variant still decodes what it encodes. An edit that finds nothing
+# to change is an error, so that the table cannot go stale unnoticed.
 # SPDX-License-Identifier: Apache-2.0
 import csv
 import json
@@ -19,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PARTS = ['CMakeLists.txt', 'CMakePresets.json', 'cmake', 'lib', 'schemas', 'tools']
 
 PLAN, PREDICTORS = 'lib/delta/plan.cc', 'lib/delta/predictors.cc'
@@ -193,14 +190,12 @@ def shown(percent):
     return '' if abs(percent) < 0.05 else f'{percent:+.1f}'
 
 
-def main():
-    if len(sys.argv) < 2:
-        sys.exit('usage: ablation.py PAIRS.tsv [...]')
+def run(options):
     with tempfile.TemporaryDirectory() as folder:
         copy_tree(folder)
         program = os.path.join(folder, 'whole')
         shutil.copy(build(folder), program)
-        pairs = read_pairs(sys.argv[1:])
+        pairs = read_pairs(options.pairs)
         pairs += [snapped(folder, program, pairs), quantised_floats(folder)]
         whole = sizes(folder, program, pairs, {})
         kinds = sorted(whole, key=lambda kind: -len(whole[kind]))
@@ -218,7 +213,4 @@ def main():
             cells = [shown(growth(whole[kind], part[kind])) for kind in kinds]
             every = growth(sum((whole[k] for k in kinds), []), sum((part[k] for k in kinds), []))
             print(f'| {name} | ' + ' | '.join(cells) + f' | {shown(every)} |', flush=True)
-
-
-if __name__ == '__main__':
-    main()
+    return 0
