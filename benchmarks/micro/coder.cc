@@ -14,7 +14,6 @@ namespace {
 
 constexpr size_t kBitCount = 1 << 20;
 constexpr size_t kCellCount = 256;  // contexts, as many as a small model has
-constexpr uint32_t kLimit = 127;
 
 std::vector<uint8_t> skewed_bits() {
   std::mt19937 generator(3);
@@ -32,7 +31,7 @@ unsigned code_all(Coder& coder, const std::vector<uint8_t>& bits) {
   for (size_t i = 0; i < bits.size(); ++i) {
     Cell& cell = cells[i % kCellCount];
     const unsigned bit = coder.code(cell_probability(cell), bits[i]);
-    cell_update(cell, bit, kLimit);
+    cell_update(cell, bit, kPlainCell);
     ones += bit;
   }
   return ones;

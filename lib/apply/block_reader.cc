@@ -29,20 +29,19 @@ size_t payload_begin(const BlockReader& reader) {
 }
 
 tensorpatch_status verify(BlockReader* reader, const tensorpatch_hash_port& hash) {
-  uint8_t digest[kDigest];
-  if (hash.finish(hash.state, digest) != 0) return TENSORPATCH_E_HASH;
-  if (memcmp(digest, expected_digest(*reader), kDigest) != 0) return TENSORPATCH_E_DIGEST;
-  memcpy(previous_digest(*reader), verified_digest(*reader), kDigest);
-  memcpy(verified_digest(*reader), digest, kDigest);
+  const tensorpatch_status status = expect_digest(hash, expected_digest(*reader));
+  if (status != TENSORPATCH_OK) return status;
+  // Verified becomes previous, expected becomes verified.
+  memmove(verified_digest(*reader), expected_digest(*reader), 2 * kDigest);
   if (!is_last(*reader)) memcpy(expected_digest(*reader), reader->buffer, kDigest);
   return TENSORPATCH_OK;
 }
 
 }  // namespace
 
-size_t Feed::most(uint64_t wanted) const {
+size_t Feed::most(size_t wanted) const {
   const size_t here = size < budget ? size : budget;
-  return wanted < here ? static_cast<size_t>(wanted) : here;
+  return wanted < here ? wanted : here;
 }
 
 const uint8_t* Feed::take(size_t count) {
@@ -53,8 +52,15 @@ const uint8_t* Feed::take(size_t count) {
   return begin;
 }
 
-void Feed::charge(uint64_t work) {
-  budget -= work < budget ? static_cast<size_t>(work) : budget;
+void Feed::charge(size_t work) {
+  budget -= work < budget ? work : budget;
+}
+
+tensorpatch_status expect_digest(const tensorpatch_hash_port& hash, const uint8_t* expected) {
+  uint8_t digest[kDigest];
+  if (hash.finish(hash.state, digest) != 0) return TENSORPATCH_E_HASH;
+  if (expected == nullptr || memcmp(digest, expected, kDigest) == 0) return TENSORPATCH_OK;
+  return TENSORPATCH_E_DIGEST;
 }
 
 void block_reader_begin(BlockReader* reader, uint64_t patch_size, uint64_t index,

@@ -19,10 +19,16 @@ struct Feed {
   size_t size;
   size_t budget;
 
-  size_t most(uint64_t wanted) const;  // how many of `wanted` bytes can be taken now
-  const uint8_t* take(size_t count);   // count <= most(count)
-  void charge(uint64_t work);          // lowers the budget, at most to zero
+  size_t most(size_t wanted) const;   // how many of `wanted` bytes can be taken now
+  const uint8_t* take(size_t count);  // count <= most(count)
+  void charge(size_t work);           // lowers the budget, at most to zero
 };
+
+// Ends the digest at hand and compares; OK, E_HASH or E_DIGEST. Null: whatever it is.
+tensorpatch_status expect_digest(const tensorpatch_hash_port& hash, const uint8_t* expected);
+
+// Ends the digest at hand and compares; OK, E_HASH or E_DIGEST. Null: whatever it is.
+tensorpatch_status expect_digest(const tensorpatch_hash_port& hash, const uint8_t* expected);
 
 // Payload bytes whose block has been authenticated.
 struct Payload {

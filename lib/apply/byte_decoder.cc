@@ -63,11 +63,14 @@ class OldWindow {
   uint64_t size_;
 };
 
+// Without `Full` for small tables only, as the model.
+template <bool Full>
 Step step_bytes(PatchDecoder* d) {
+  using Model = ByteModel<RangeDecoder, Full>;
   OldWindow old(d);
-  const ByteModel<RangeDecoder>::Tables tables = {d->byte_cells, d->job.limits.byte_cells_log2,
-                                                  d->matches, d->job.limits.match_log2};
-  ByteModel<RangeDecoder> model(d->range, *d->byte_state, tables);
+  const typename Model::Tables tables = {d->byte_cells, d->job.limits.byte_cells_log2, d->matches,
+                                         d->job.limits.match_log2};
+  Model model(d->range, *d->byte_state, tables);
   const ByteShape shape = {d->operation.width_log2, d->operation.intra, d->operation.row_bytes};
   for (; d->learn_left != 0; --d->learn_left) {
     if (d->budget == 0) return Step::kOutput;
@@ -87,12 +90,26 @@ Step step_bytes(PatchDecoder* d) {
   return Step::kDone;
 }
 
+bool begin_small_tables(PatchDecoder* d) {
+  return !byte_tables_full(d->job.limits) && begin_bytes(d);
+}
+
 }  // namespace
 }  // namespace tensorpatch
 
-extern "C" const tensorpatch_codec tensorpatch_codec_bytes = {tensorpatch::format::kCodecBytes,
-                                                              tensorpatch::begin_bytes,
-                                                              tensorpatch::step_bytes,
+using namespace tensorpatch;
+
+extern "C" const tensorpatch_codec tensorpatch_codec_bytes = {format::kCodecBytes,
+                                                              format::kAllOfBytes,
+                                                              begin_bytes,
+                                                              step_bytes<true>,
                                                               nullptr,
                                                               nullptr,
                                                               nullptr};
+extern "C" const tensorpatch_codec tensorpatch_codec_bytes_small = {format::kCodecBytes,
+                                                                    1u << format::kCodecBytes,
+                                                                    begin_small_tables,
+                                                                    step_bytes<false>,
+                                                                    nullptr,
+                                                                    nullptr,
+                                                                    nullptr};

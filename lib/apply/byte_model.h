@@ -63,8 +63,7 @@ struct ByteShape {
 
 inline constexpr unsigned kMixedCells = 10;   // log2: fewer cells use two contexts and little state
 inline constexpr unsigned kStrongCells = 14;  // log2: from here on, eleven contexts
-inline constexpr unsigned kByteInputs = 12;
-inline constexpr uint32_t kByteLimit = 60;        // counts of a cell stop here
+inline constexpr unsigned kByteInputs = kMaxMixed;
 inline constexpr uint32_t kCheckMask = 15u << 6;  // of a hashed cell: bits of its context's hash
 inline constexpr unsigned kRuns = 18;             // contexts of how well the pointer did,
 inline constexpr unsigned kTrusts = 5;            // and of what it is doing
@@ -143,7 +142,8 @@ inline void byte_state_begin(ByteState& state, uint64_t old_offset) {
   state.guessed = 0;
 }
 
-template <class Coder>
+// Without `Full` for small tables only: fewer than 2^kStrongCells cells and no match table.
+template <class Coder, bool Full = true>
 class ByteModel {
  public:
   struct Tables {
@@ -158,35 +158,36 @@ class ByteModel {
 
   template <class Old>
   uint8_t code_byte(const History& history, const ByteShape& shape, Old& old, uint8_t value) {
+    const Past<Old> past{&history, old, 0, history.position};
     const int expected = shape.intra != 0 ? -1 : old.at(s_.old_at);
     if (expected < 0) {
       ++s_.old_at;
-      return code_literal(history, history.position, shape, old, expected, value);
+      return code_literal(past, past.position, shape, expected, value);
     }
-    const int other = s_.old_search != 0 ? find_match(history, history.position, old) : -1;
-    const unsigned same = code_same(history, shape, static_cast<uint32_t>(expected), other,
+    const int other = s_.old_search != 0 ? find_match(past, past.position) : -1;
+    const unsigned same = code_same(past, shape, static_cast<uint32_t>(expected), other,
                                     static_cast<unsigned>(expected) == value);
     ++s_.old_at;
     uint8_t coded = static_cast<uint8_t>(expected);
     if (same != 0) {
       ++s_.old_run;
       if (s_.old_search != 0) {
-        note_match(history, history.position, coded, other);
+        note_match(past, past.position, coded, other);
       } else {
         s_.match_length = s_.match_at = 0;
       }
     } else {
       if (s_.old_search == 0 || s_.old_run >= kResyncLength - 1) {
-        s_.anchor_gap = history.position - s_.anchor;
-        s_.anchor = history.position;
+        s_.anchor_gap = past.position - s_.anchor;
+        s_.anchor = past.position;
         s_.anchor_old = s_.old_at - 1;
         s_.guessed = 0;
       }
-      coded = code_literal(history, history.position, shape, old, expected, value);
+      coded = code_literal(past, past.position, shape, expected, value);
       s_.old_run = 0;
       s_.old_search = kResyncPatience;
     }
-    if (s_.old_search != 0) resync(history, old, coded);
+    if (s_.old_search != 0) resync(past, coded);
     return coded;
   }
 
@@ -194,36 +195,41 @@ class ByteModel {
   template <class Old>
   void learn(const ByteShape& shape, Old& old, uint64_t offset) {
     s_.learning = 1;
-    const LearntPast<Old> past{old, offset, static_cast<uint32_t>(offset - s_.learnt)};
-    const int value = old.at(offset);
-    code_literal(past, static_cast<uint32_t>(offset - s_.learnt) | kLearnt, shape, old, -1,
-                 static_cast<uint8_t>(value));
+    const auto position = static_cast<uint32_t>(offset - s_.learnt);
+    const Past<Old> past{nullptr, old, offset, position};
+    code_literal(past, position | kLearnt, shape, -1, static_cast<uint8_t>(old.at(offset)));
     s_.learning = 0;
   }
 
  private:
+  bool has_matches() const { return Full && t_.matches_log2 != 0; }
+
+  // The bytes before the one at hand: of new, or of the stretch of old that is learnt.
   template <class Old>
-  struct LearntPast {
+  struct Past {
+    const History* history;  // null: learnt
     Old& old;
-    uint64_t offset;
+    uint64_t offset;  // learnt: in old
     uint32_t position;
     uint8_t back(uint32_t distance) const {
+      if (history != nullptr) return history->back(distance);
       const int byte = distance <= offset ? old.at(offset - distance) : -1;
       return byte >= 0 ? static_cast<uint8_t>(byte) : uint8_t{0};
     }
-    int followed(uint32_t /*distance*/, uint32_t /*before*/) const {
-      return -1;
-    }  // new is not here
+    // While old is learnt, new is not here.
+    int followed(uint32_t distance, uint32_t before) const {
+      return history != nullptr ? history->followed(distance, before) : -1;
+    }
   };
 
   // `place`: what the match table holds for this byte.
-  template <class Past, class Old>
-  uint8_t code_literal(const Past& history, uint32_t place, const ByteShape& shape, Old& old_file,
-                       int old, uint8_t value) {
+  template <class Old>
+  uint8_t code_literal(const Past<Old>& past, uint32_t place, const ByteShape& shape, int old,
+                       uint8_t value) {
     uint32_t slots[kByteInputs];
-    const int expected = find_match(history, place, old_file);
-    const unsigned count = make_slots(history, shape, {old, expected}, slots);
-    const uint32_t phase = shape.phase(history.position);
+    const int expected = find_match(past, place);
+    const unsigned count = make_slots(past, shape, {old, expected}, slots);
+    const uint32_t phase = shape.phase(past.position);
     uint32_t node = 1;
     int still = t_.cells_log2 < kMixedCells ? -1 : expected;
     for (unsigned i = 8; i-- > 0;) {
@@ -240,60 +246,23 @@ class ByteModel {
         const unsigned length = s_.match_length < 15 ? s_.match_length : 15;
         mixed[count] = &s_.mixer.match[length * 2 + predicted];
         const unsigned set = s_.match_length < 32 ? s_.match_length / 4 : 8;
-        coded = mix({mixed, count + 1}, s_.mixer.known[set], s_.mixer.phase[phase * 8 + i], bit);
+        coded = mix({mixed, count + 1, s_.mixer.known[set], s_.mixer.phase[phase * 8 + i]}, bit);
         if (predicted != coded) still = -1;
       } else if (t_.cells_log2 < kMixedCells) {
-        coded = mix({mixed, count}, s_.small[0], s_.small[1], bit);
+        coded = mix({mixed, count, s_.small[0], s_.small[1]}, bit);
       } else {
         const unsigned set = 9 + (old >= 0 ? 5 : 0) + seen;
-        coded = mix({mixed, count}, s_.mixer.known[set], s_.mixer.phase[phase * 8 + i], bit);
+        coded = mix({mixed, count, s_.mixer.known[set], s_.mixer.phase[phase * 8 + i]}, bit);
       }
       node = node << 1 | coded;
     }
     const auto coded = static_cast<uint8_t>(node);
-    note_match(history, place, coded, expected);
+    note_match(past, place, coded, expected);
     return coded;
   }
 
-  // As cell_update, with a count of six bits and the check above it kept. The error is rounded
-  // towards 0: at these rates the probability would leave its range otherwise.
-  static void update(Cell& cell, unsigned bit) {
-    const uint32_t n = cell & 63;
-    const auto p = static_cast<int32_t>(cell >> 10);
-    const int32_t error = (bit != 0 ? 0x3FFFFF : 0) - p;
-    const int32_t moved = p + (((error / 128) * entropy_tables::kRates.of_count[n]) >> 9);
-    cell = static_cast<uint32_t>(moved) << 10 | (cell & kCheckMask) | (n < kByteLimit ? n + 1 : n);
-  }
-
-  struct Inputs {
-    Cell* const* cells;
-    unsigned count;
-  };
-
-  // Codes a bit with the mixed prediction of the cells; both sets of weights are added up.
-  unsigned mix(const Inputs& inputs, MixWeight* known, MixWeight* phase, unsigned bit) {
-    int32_t x[kByteInputs];
-    int32_t sum = 0;
-    for (unsigned i = 0; i < inputs.count; ++i) {
-      x[i] = stretch(cell_probability(*inputs.cells[i]));
-      sum += (x[i] * ((known[i] + phase[i]) >> 2)) >> 8;
-    }
-    const uint32_t p = squash(sum >> 6);
-    if (s_.learning == 0) bit = coder_.code(p, bit);
-    const int32_t error = static_cast<int32_t>(bit != 0 ? 65536 - p : 0 - p) >> 2;
-    for (unsigned i = 0; i < inputs.count; ++i) {
-      const int32_t step = (x[i] * error + (1 << 13)) >> 14;
-      move_weight(known[i], step);
-      move_weight(phase[i], step);
-      update(*inputs.cells[i], bit);
-    }
-    return bit;
-  }
-
-  static void move_weight(MixWeight& weight, int32_t step) {
-    constexpr int32_t kMaxWeight = 7 << 15;
-    const MixWeight moved = weight + step;
-    weight = moved > kMaxWeight ? kMaxWeight : moved < -kMaxWeight ? -kMaxWeight : moved;
+  unsigned mix(const Mix& mix, unsigned bit) {
+    return code_mixed(s_.learning == 0 ? &coder_ : nullptr, mix, bit);
   }
 
   static uint32_t mix_hash(uint32_t a, uint32_t b) {
@@ -303,85 +272,86 @@ class ByteModel {
   }
 
   // Whether the byte is the expected one of old; `other`: what the match model expects, or -1.
-  unsigned code_same(const History& history, const ByteShape& shape, uint32_t expected, int other,
+  template <class Old>
+  unsigned code_same(const Past<Old>& past, const ByteShape& shape, uint32_t expected, int other,
                      unsigned same) {
     const uint32_t run = s_.old_run < 16 ? s_.old_run : s_.old_run < 32 ? 16 : 17;
-    const uint32_t trust = trust_of(history);
+    const uint32_t trust = trust_of(past.position);
     Cell& direct = s_.same[run * kTrusts + trust];
     if (t_.cells_log2 < kMixedCells) return code_bit(coder_, direct, same);
-    const uint32_t phase = shape.phase(history.position);
+    const uint32_t phase = shape.phase(past.position);
     const uint32_t near = run < 3 ? run : 3;
     const uint32_t salt = near + 16 * trust;
     const uint32_t length = s_.match_length < 16 ? s_.match_length / 4 : 4;
     const uint32_t agrees =
         other < 0 ? 0 : 2 * length + (static_cast<uint32_t>(other) == expected ? 1 : 2);
-    Cell* const mixed[4] = {
-        &direct, &cell(mix_hash(expected << 8 | history.back(1), 5 + salt), 0, 0),
-        &cell(mix_hash(phase << 8 | expected, 9 + salt), 0, 1), &s_.mixer.other[agrees * 4 + near]};
-    return mix({mixed, 4}, s_.mixer.same_run[near], s_.mixer.same_other[agrees], same);
+    Cell* const mixed[4] = {&direct, &cell(mix_hash(expected << 8 | past.back(1), 5 + salt), 0, 0),
+                            &cell(mix_hash(phase << 8 | expected, 9 + salt), 0, 1),
+                            &s_.mixer.other[agrees * 4 + near]};
+    return mix({mixed, 4, s_.mixer.same_run[near], s_.mixer.same_other[agrees]}, same);
   }
 
   // What the pointer is doing.
-  uint32_t trust_of(const History& history) const {
+  uint32_t trust_of(uint32_t position) const {
     if (s_.old_search == 0) return 0;
     if (s_.guessed != 0) return 1;
-    if (history.position - s_.anchor < s_.shift_new) return 2;
+    if (position - s_.anchor < s_.shift_new) return 2;
     return s_.old_search > 24 ? 3 : 4;
   }
 
   // After a byte, `coded`: a pointer that lost its way looks for a better place.
   template <class Old>
-  void resync(const History& history, Old& old, uint8_t coded) {
+  void resync(const Past<Old>& past, uint8_t coded) {
     --s_.old_search;
     if (s_.old_run >= kResyncLength) s_.old_search = 0;
-    if (s_.old_run != 0 || shift_again(history, old, coded)) return;
-    const Recent recent{history, coded};
-    if (fits(recent, old, s_.old_at, kResyncLength)) return;
+    if (s_.old_run != 0 || shift_again(past, coded)) return;
+    const Recent<Old> recent{past, coded};
+    if (fits(recent, s_.old_at, kResyncLength)) return;
     for (uint32_t distance = 1; distance <= kResyncReach; ++distance) {
-      const bool ahead = fits(recent, old, s_.old_at + distance, kResyncLength);
-      if (!ahead &&
-          (s_.old_at < distance || !fits(recent, old, s_.old_at - distance, kResyncLength))) {
+      const bool ahead = fits(recent, s_.old_at + distance, kResyncLength);
+      if (!ahead && (s_.old_at < distance || !fits(recent, s_.old_at - distance, kResyncLength))) {
         continue;
       }
       s_.old_at = ahead ? s_.old_at + distance : s_.old_at - distance;
-      note_shift(history, old);
+      note_shift(past);
       return;
     }
-    if (t_.matches_log2 == 0) return;
+    if (!has_matches()) return;
     const uint32_t place = t_.matches[match_key(recent)];
     if ((place & kLearnt) == 0) return;
     const uint64_t far = s_.learnt + (place & ~kLearnt);
-    if (!fits(recent, old, far, kJumpLength)) return;
+    if (!fits(recent, far, kJumpLength)) return;
     s_.old_at = far;
     s_.guessed = 1;
   }
 
-  // The bytes of new up to `coded`, which is not in the history yet.
+  // The bytes of new up to `coded`, which is not in the past yet.
+  template <class Old>
   struct Recent {
-    const History& history;
+    const Past<Old>& past;
     uint8_t coded;
     uint8_t back(uint32_t distance) const {
-      return distance == 1 ? coded : history.back(distance - 1);
+      return distance == 1 ? coded : past.back(distance - 1);
     }
   };
 
   // Whether `count` bytes of old before the offset are the last of new.
   template <class Old>
-  static bool fits(const Recent& recent, Old& old, uint64_t offset, uint32_t count) {
+  static bool fits(const Recent<Old>& recent, uint64_t offset, uint32_t count) {
     for (uint32_t i = 1; i <= count; ++i) {
-      if (offset < i || old.at(offset - i) != recent.back(i)) return false;
+      if (offset < i || recent.past.old.at(offset - i) != recent.back(i)) return false;
     }
     return true;
   }
 
   // Tries the last shift, once for each time that the pointer lost its way.
   template <class Old>
-  bool shift_again(const History& history, Old& old, uint8_t coded) {
+  bool shift_again(const Past<Old>& past, uint8_t coded) {
     if (s_.guessed != 0) return false;
     const uint64_t behind = s_.anchor_old + s_.shift_old;
     const bool only_deleted = s_.shift_new == 0;
-    if (history.position + 1 - s_.anchor != (only_deleted ? 1 : s_.shift_new)) return false;
-    if (only_deleted && (s_.shift_old == 0 || old.at(behind) != coded)) return false;
+    if (past.position + 1 - s_.anchor != (only_deleted ? 1 : s_.shift_new)) return false;
+    if (only_deleted && (s_.shift_old == 0 || past.old.at(behind) != coded)) return false;
     s_.old_at = behind + (only_deleted ? 1 : 0);
     s_.guessed = 1;
     return true;
@@ -390,11 +360,11 @@ class ByteModel {
   // The pointer was found again: how many bytes of new since the anchor stood for how many of old?
   // What is equal right before the place is not among them.
   template <class Old>
-  void note_shift(const History& history, Old& old) {
-    const uint32_t since = history.position + 1 - s_.anchor;
+  void note_shift(const Past<Old>& past) {
+    const uint32_t since = past.position + 1 - s_.anchor;
     uint32_t equal = kResyncLength;
     while (equal < since && s_.old_at > s_.anchor_old + equal &&
-           old.at(s_.old_at - equal - 1) == history.back(equal)) {
+           past.old.at(s_.old_at - equal - 1) == past.back(equal)) {
       ++equal;
     }
     if (s_.old_at < s_.anchor_old + equal || equal > since) return;
@@ -405,13 +375,13 @@ class ByteModel {
   struct Expected {
     int old, match;  // the byte, or -1
   };
-  template <class Past>
-  unsigned make_slots(const Past& history, const ByteShape& shape, const Expected& expected,
+  template <class Old>
+  unsigned make_slots(const Past<Old>& past, const ByteShape& shape, const Expected& expected,
                       uint32_t* slots) const {
-    const uint32_t phase = shape.phase(history.position);
-    const uint32_t b1 = history.back(1), b2 = history.back(2);
-    const uint32_t b3 = history.back(3), b4 = history.back(4);
-    const uint32_t above = history.back(shape.stride != 0 ? shape.stride : shape.element());
+    const uint32_t phase = shape.phase(past.position);
+    const uint32_t b1 = past.back(1), b2 = past.back(2);
+    const uint32_t b3 = past.back(3), b4 = past.back(4);
+    const uint32_t above = past.back(shape.stride != 0 ? shape.stride : shape.element());
     const uint32_t order2 = b1 | b2 << 8;
     const uint32_t order4 = order2 | b3 << 16 | b4 << 24;
     slots[0] = mix_hash(phase, 0);
@@ -423,17 +393,16 @@ class ByteModel {
     slots[4] = expected.old >= 0
                    ? mix_hash(static_cast<uint32_t>(expected.old) << 8 | phase, 13)
                    : mix_hash(phase << 16 | above << 8 | (phase != 0 ? b1 : above), 4);
-    if (t_.cells_log2 < kStrongCells || shape.width_log2 == 2) return 5;
+    if (!Full || t_.cells_log2 < kStrongCells || shape.width_log2 == 2) return 5;
     slots[5] = mix_hash(order4 << 8, 5);
-    slots[6] = mix_hash(order4,
-                        mix_hash(history.back(5) | static_cast<uint32_t>(history.back(6)) << 8, 6));
+    slots[6] =
+        mix_hash(order4, mix_hash(past.back(5) | static_cast<uint32_t>(past.back(6)) << 8, 6));
     slots[7] = mix_hash(b2 | b3 << 8, 7);
     if (s_.old_search != 0 && expected.old >= 0 && s_.anchor_gap != 0) {
-      const uint32_t since = history.position - s_.anchor;
-      slots[7] =
-          mix_hash(history.back(s_.anchor_gap) | b1 << 8, 8 | (since < 15 ? since : 15) << 4);
+      const uint32_t since = past.position - s_.anchor;
+      slots[7] = mix_hash(past.back(s_.anchor_gap) | b1 << 8, 8 | (since < 15 ? since : 15) << 4);
     }
-    slots[8] = mix_hash((history.position & 3) << 16 | b4 << 8 | history.back(8), 21);
+    slots[8] = mix_hash((past.position & 3) << 16 | b4 << 8 | past.back(8), 21);
     const uint32_t length = s_.match_length < 15 ? s_.match_length : 15;
     const uint32_t match =
         expected.match < 0 ? 0 : 1 << 16 | static_cast<uint32_t>(expected.match) << 8 | length;
@@ -462,13 +431,13 @@ class ByteModel {
   }
 
   // The byte that the match model expects next, or -1.
-  template <class Past, class Old>
-  int find_match(const Past& history, uint32_t place, Old& old) {
-    if (t_.matches_log2 == 0 || place < 4) return -1;
+  template <class Old>
+  int find_match(const Past<Old>& past, uint32_t place) {
+    if (!has_matches() || place < 4) return -1;
     if (s_.match_length == 0) {
       const uint32_t followed = s_.match_at;
-      s_.match_at = t_.matches[match_key(history)];
-      s_.match_length = s_.match_at == 0 ? 0 : equal_before(history, old);
+      s_.match_at = t_.matches[match_key(past)];
+      s_.match_length = s_.match_at == 0 ? 0 : equal_before(past);
       if (s_.match_length >= kMatchLength) {
         s_.match_missed = 0;
       } else {
@@ -477,42 +446,42 @@ class ByteModel {
         if (s_.match_at == 0) return -1;
       }
     }
-    const int byte = matched_byte(history, old, 0);
+    const int byte = matched_byte(past, 0);
     if (byte < 0) s_.match_length = s_.match_at = 0;
     return byte;
   }
 
   // How many bytes before the place that is followed are those before this one, at most 16.
-  template <class Past, class Old>
-  uint32_t equal_before(const Past& history, Old& old) const {
+  template <class Old>
+  uint32_t equal_before(const Past<Old>& past) const {
     uint32_t length = 0;
-    while (length < 16 && history.back(length + 1) == matched_byte(history, old, length + 1)) {
+    while (length < 16 && past.back(length + 1) == matched_byte(past, length + 1)) {
       ++length;
     }
     return length;
   }
 
   // The byte `before` bytes before the place that is followed.
-  template <class Past, class Old>
-  int matched_byte(const Past& past, Old& old, uint32_t before) const {
+  template <class Old>
+  int matched_byte(const Past<Old>& past, uint32_t before) const {
     if ((s_.match_at & kLearnt) != 0) {
-      return old.at(s_.learnt + (s_.match_at & ~kLearnt) - before);
+      return past.old.at(s_.learnt + (s_.match_at & ~kLearnt) - before);
     }
     return past.followed(past.position - s_.match_at, before);
   }
 
   // Of the last kMatchLength bytes.
-  template <class Past>
-  uint32_t match_key(const Past& past) const {
+  template <class Bytes>
+  uint32_t match_key(const Bytes& past) const {
     const uint32_t word = static_cast<uint32_t>(past.back(1)) << 8 |
                           static_cast<uint32_t>(past.back(2)) << 16 |
                           static_cast<uint32_t>(past.back(3)) << 24;
     return (word * 0x9E3779B1u) >> (32 - t_.matches_log2);
   }
 
-  template <class Past>
-  void note_match(const Past& history, uint32_t place, uint8_t coded, int expected) {
-    if (t_.matches_log2 == 0) return;
+  template <class Old>
+  void note_match(const Past<Old>& past, uint32_t place, uint8_t coded, int expected) {
+    if (!has_matches()) return;
     if (expected >= 0) {
       ++s_.match_at;
       if (static_cast<unsigned>(expected) == coded) {
@@ -523,7 +492,7 @@ class ByteModel {
       }
     }
     if (place < 4) return;
-    uint32_t& entry = t_.matches[match_key(history)];
+    uint32_t& entry = t_.matches[match_key(past)];
     if constexpr (requires { coder_.touch(&entry); }) coder_.touch(&entry);
     entry = place;
   }

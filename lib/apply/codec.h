@@ -13,12 +13,16 @@ struct PatchDecoder;
 
 // What a step ended with. kStepInput only when fewer than kMaxStepInput bytes are left.
 enum class Step : uint8_t { kDone, kInput, kOutput, kFailed };
+
+// What every chunk codec has as `begin` and `step`.
+bool begin_unpacking(PatchDecoder* decoder);
+Step step_unpacking(PatchDecoder* decoder);
 }  // namespace tensorpatch
 
 struct tensorpatch_codec {
-  uint32_t id;  // format::CodecId
+  uint32_t id;        // format::CodecId, in chunk headers and of operations
+  uint32_t provides;  // bit set of what a bundle may require
 
-  // Operation codecs; NULL in a chunk codec.
   // Prepares for the operation in decoder->operation; false when its parameters are out of range.
   bool (*begin)(tensorpatch::PatchDecoder* decoder);
   // Decodes until the operation is done, the input is short, or the output window is full.

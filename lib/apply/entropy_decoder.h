@@ -8,6 +8,9 @@
 
 #include <stdint.h>
 
+#include "entropy_model.h"
+#include "number_model.h"
+
 namespace tensorpatch {
 
 struct RangeDecoder {
@@ -46,6 +49,17 @@ struct RangeDecoder {
     normalize();
     return bit;
   }
+
+  // An adaptive bit.
+  unsigned read(Cell& cell) {
+    const unsigned bit = code(cell_probability(cell), 0);
+    cell_update(cell, bit, kPlainCell);
+    return bit;
+  }
+  static unsigned read_mixed(RangeDecoder* decoder, const Mix& mix, unsigned bit);
+  uint32_t read_tree(Cell* cells, unsigned bits);
+  uint64_t read_raw(uint64_t result, unsigned bits);
+  uint64_t read_number(NumberModel& model);
 
   // `bits` equally likely bits, 1..16.
   uint32_t raw(uint32_t /*value*/, unsigned bits) {

@@ -105,7 +105,12 @@ enum CodecId : uint8_t {
   kCodecValues = 1,      // typed values inside operations
   kCodecBytes = 2,       // literal bytes inside operations
   kCodecZstd = 3,        // a chunk that is one zstd frame
+  // In kRequiredCodecs only: what small decoders leave out.
+  kCodecValuesFull = 4,  // level L, zero maps, predictors, records, floats by themselves
+  kCodecBytesFull = 5,   // a match table or 2^14 cells and more
 };
+inline constexpr uint32_t kAllOfValues = 1u << kCodecValues | 1u << kCodecValuesFull;
+inline constexpr uint32_t kAllOfBytes = 1u << kCodecBytes | 1u << kCodecBytesFull;
 
 // Chunk header: codec and flags u8, new size and payload size as varints (LEB128, at most 5 bytes).
 inline constexpr uint8_t kChunkCodecMask = 0x0F;

@@ -56,32 +56,45 @@ inline uint32_t record_size(const RecordShape& shape) {
   return size;
 }
 
-struct Operation {
+// How values or bytes are coded; a header may only say "as before".
+struct Coding {
+  uint32_t row_bytes = 0;  // intra: distance of the value above; bytes: stride. 0: none
+  uint8_t intra = 0;       // 1: no old
+  // Values.
+  ValueType type = ValueType::kInt8;
+  uint8_t slot = 0;
+  uint8_t zero_map = 0;  // 1: a flag in front of each value tells whether it is zero
+  Predictor predictor = Predictor::kOld;
+  // Bytes.
+  uint8_t width_log2 = 0;
+};
+
+struct Operation : Coding {
   OperationKind kind = OperationKind::kCopy;
   uint32_t size = 0;  // bytes of new, > 0; for values a multiple of the value size
   OldPlace old;       // copy and residual values
   // Values.
-  ValueType type = ValueType::kInt8;
-  uint8_t slot = 0;
-  uint8_t fresh = 0;     // 1: the slot, or every slot of the records, is reset before
-  uint8_t zero_map = 0;  // 1: a flag in front of each value tells whether it is zero
-  Predictor predictor = Predictor::kOld;
+  uint8_t fresh = 0;  // 1: the slot, or every slot of the records, is reset before
   RowsShape rows;
-  Grid grid{1, 0};
-  Lattice lattice{0, 0};
+  Grid grid{};
+  Lattice lattice{};
   uint32_t factor = 0;  // intra: the value above times this float32 is expected; 0: nothing is
-  // Values and bytes.
-  uint8_t intra = 0;       // 1: no old
-  uint32_t row_bytes = 0;  // intra: distance of the value above; bytes: stride. 0: none
-  // Bytes.
-  uint8_t width_log2 = 0;
   RecordShape record;
+  // Bytes.
   uint32_t learn_size = 0;  // bytes of old that the model learns first
   alignas(8) uint64_t learn_offset = 0;
 };
 
 inline bool operation_reads_old(const Operation& operation) {
   return operation.kind == OperationKind::kCopy || operation.intra == 0;
+}
+
+// Whether the codec of plain values decodes it, at level S: residuals against old, or integers by
+// themselves.
+inline bool is_plain(const Operation& operation) {
+  if (operation.kind != OperationKind::kValues) return false;
+  if (operation.intra != 0) return operation.type <= ValueType::kInt32 && operation.factor == 0;
+  return operation.predictor == Predictor::kOld && operation.zero_map == 0;
 }
 
 // Every adaptive probability of the headers, and nothing else.
@@ -110,25 +123,14 @@ struct OperationCells {
   NumberModel place_distance;
 };
 
-// What a header says when it only says "as before".
-struct LastCoded {
-  uint32_t row_bytes = 0;
-  ValueType type = ValueType::kInt8;
-  uint8_t slot = 0;
-  uint8_t intra = 0;
-  uint8_t zero_map = 0;
-  Predictor predictor = Predictor::kOld;
-  uint8_t width_log2 = 0;
-};
-
 struct OperationModel {
   OperationCells cells;
   // What the next operation is predicted from.
   OldPlace old;              // behind the last operation that read old
   alignas(8) uint64_t step;  // from the expected place, modulo 2^64, of the last that was near
   alignas(8) uint64_t gap;   // bytes of new written since then without reading old
-  LastCoded last_values;
-  LastCoded last_bytes;
+  Coding last_values;
+  Coding last_bytes;
   RecordShape last_record;
   uint32_t last_kind;
 };
@@ -156,19 +158,27 @@ class OperationCoder {
   // ranges.
   Operation code(const Operation& operation) {
     Operation coded;
-    coded.kind = static_cast<OperationKind>(code_tree(coder_, m_.cells.kind + m_.last_kind * 4, 2,
-                                                      static_cast<uint32_t>(operation.kind)));
-    if (coded.kind == OperationKind::kCopy) {
-      coded.size = static_cast<uint32_t>(number(m_.cells.copy_size, operation.size));
-    } else {
-      coded.size = static_cast<uint32_t>(number(m_.cells.coded_size, operation.size));
-      if (coded.kind == OperationKind::kValues) values(operation, coded);
-      if (coded.kind == OperationKind::kBytes) bytes(operation, coded);
-      if (coded.kind == OperationKind::kRecords) records(operation, coded);
-    }
-    if (operation_reads_old(coded)) place(operation, coded);
-    remember(coded);
+    code(operation, coded);
     return coded;
+  }
+  // The same into an operation as it was made. A decoder may give that one twice.
+  void code(const Operation& operation, Operation& coded) {
+    const uint32_t before = m_.last_kind * 4;
+    m_.last_kind = tree(m_.cells.kind + before, 2, static_cast<uint32_t>(operation.kind));
+    coded.kind = static_cast<OperationKind>(m_.last_kind);
+    NumberModel& sizes =
+        coded.kind == OperationKind::kCopy ? m_.cells.copy_size : m_.cells.coded_size;
+    coded.size = static_cast<uint32_t>(number(sizes, operation.size));
+    if (coded.kind == OperationKind::kValues) values(operation, coded);
+    if (coded.kind == OperationKind::kBytes) bytes(operation, coded);
+    if (coded.kind == OperationKind::kRecords) records(operation, coded);
+    if (operation_reads_old(coded)) {
+      place(m_.cells.place + before, operation.old, coded.old);
+      m_.old = {coded.old.offset + coded.size, coded.old.component};
+      m_.gap = 0;
+    } else {
+      m_.gap += coded.size;
+    }
   }
 
  private:
@@ -176,163 +186,147 @@ class OperationCoder {
   uint32_t raw(unsigned bits, uint32_t value) {
     return static_cast<uint32_t>(code_raw_bits(coder_, 0, bits, value));
   }
+  uint8_t raw_byte(unsigned bits, uint32_t value) { return static_cast<uint8_t>(raw(bits, value)); }
+  uint8_t bit(Cell* cell, unsigned value) {
+    return static_cast<uint8_t>(code_bit(coder_, *cell, value));
+  }
+  uint8_t tree(Cell* cells, unsigned bits, uint32_t value) {
+    return static_cast<uint8_t>(code_tree(coder_, cells, bits, value));
+  }
 
   uint32_t row_bytes(uint32_t value) {
     unsigned length = 0;
-    while (length < 31 && value >> length != 0) ++length;
-    length = code_tree(coder_, m_.cells.row_length, 5, length);
+    if constexpr (!kReads<Coder>) {
+      while (length < 31 && value >> length != 0) ++length;
+    }
+    length = tree(m_.cells.row_length, 5, length);
     return raw(length, value);
   }
 
+  // Whether a header must say more than "as before".
+  static unsigned values_differ(const Operation& operation, const Coding& last) {
+    return operation.type != last.type || operation.slot != last.slot ||
+           operation.intra != last.intra || operation.row_bytes != last.row_bytes ||
+           operation.fresh != 0 || operation.zero_map != last.zero_map ||
+           operation.predictor != last.predictor || operation.predictor != Predictor::kOld ||
+           operation.factor != 0;
+  }
+  static unsigned bytes_differ(const Operation& operation, const Coding& last) {
+    return operation.width_log2 != last.width_log2 || operation.intra != last.intra ||
+           operation.row_bytes != last.row_bytes || operation.learn_size != 0;
+  }
+
   void values(const Operation& operation, Operation& coded) {
-    const LastCoded& last = m_.last_values;
-    const unsigned differs = operation.type != last.type || operation.slot != last.slot ||
-                             operation.intra != last.intra ||
-                             operation.row_bytes != last.row_bytes || operation.fresh != 0 ||
-                             operation.zero_map != last.zero_map ||
-                             operation.predictor != last.predictor ||
-                             operation.predictor != Predictor::kOld || operation.factor != 0;
-    if (code_bit(coder_, m_.cells.values_differ[0], differs) == 0) {
-      coded.type = last.type;
-      coded.slot = last.slot;
-      coded.intra = last.intra;
-      coded.row_bytes = last.row_bytes;
-      coded.zero_map = last.zero_map;
+    Coding& last = m_.last_values;
+    if (bit(m_.cells.values_differ, kReads<Coder> ? 0 : values_differ(operation, last)) == 0) {
+      static_cast<Coding&>(coded) = last;
+      coded.predictor = last.predictor = Predictor::kOld;
       return;
     }
-    coded.type = static_cast<ValueType>(
-        code_tree(coder_, m_.cells.type, 3, static_cast<uint32_t>(operation.type)));
-    coded.slot = static_cast<uint8_t>(code_tree(coder_, m_.cells.slot, 4, operation.slot));
-    coded.fresh = static_cast<uint8_t>(code_bit(coder_, m_.cells.values_fresh[0], operation.fresh));
-    coded.intra = static_cast<uint8_t>(code_bit(coder_, m_.cells.values_intra[0], operation.intra));
+    coded.type =
+        static_cast<ValueType>(tree(m_.cells.type, 3, static_cast<uint32_t>(operation.type)));
+    coded.slot = tree(m_.cells.slot, 4, operation.slot);
+    coded.fresh = bit(m_.cells.values_fresh, operation.fresh);
+    coded.intra = bit(m_.cells.values_intra, operation.intra);
     if (coded.intra != 0) {
       coded.row_bytes = row_bytes(operation.row_bytes);
       const unsigned scaled = operation.factor != 0 ? 1 : 0;
-      if (coded.row_bytes != 0 && code_bit(coder_, m_.cells.predictor[0], scaled) != 0) {
+      if (coded.row_bytes != 0 && bit(m_.cells.predictor, scaled) != 0) {
         coded.factor = raw(32, operation.factor);
       }
-      return;
+    } else {
+      coded.zero_map = bit(m_.cells.values_zero_map, operation.zero_map);
+      coded.predictor = static_cast<Predictor>(
+          tree(m_.cells.predictor, 2, static_cast<uint32_t>(operation.predictor)));
+      if (coded.predictor == Predictor::kRows) rows(operation.rows, coded.rows);
+      if (coded.predictor == Predictor::kGrid) grid(operation.grid, coded.grid);
+      if (coded.predictor == Predictor::kLattice) {
+        coded.lattice.old_step = raw(32, operation.lattice.old_step);
+        coded.lattice.new_step = raw(32, operation.lattice.new_step);
+      }
     }
-    coded.zero_map =
-        static_cast<uint8_t>(code_bit(coder_, m_.cells.values_zero_map[0], operation.zero_map));
-    coded.predictor = static_cast<Predictor>(
-        code_tree(coder_, m_.cells.predictor, 2, static_cast<uint32_t>(operation.predictor)));
-    if (coded.predictor == Predictor::kRows) rows(operation.rows, coded.rows);
-    if (coded.predictor == Predictor::kGrid) grid(operation.grid, coded.grid);
-    if (coded.predictor == Predictor::kLattice) {
-      coded.lattice.old_step = raw(32, operation.lattice.old_step);
-      coded.lattice.new_step = raw(32, operation.lattice.new_step);
-    }
+    last = coded;
   }
 
   void rows(const RowsShape& shape, RowsShape& coded) {
     coded.row_values = row_bytes(shape.row_values);
     coded.column = row_bytes(shape.column);
     coded.gain = static_cast<GainAxis>(raw(2, static_cast<uint32_t>(shape.gain)));
-    if (coded.gain != GainAxis::kNone)
-      coded.gain_shift = static_cast<uint8_t>(raw(5, shape.gain_shift));
-    coded.rank = static_cast<uint8_t>(raw(5, shape.rank));
-    if (coded.rank != 0) coded.factor_shift = static_cast<uint8_t>(raw(7, shape.factor_shift));
+    if (coded.gain != GainAxis::kNone) coded.gain_shift = raw_byte(5, shape.gain_shift);
+    coded.rank = raw_byte(5, shape.rank);
+    if (coded.rank != 0) coded.factor_shift = raw_byte(7, shape.factor_shift);
   }
 
   static constexpr int32_t kGridExponentBias = 256;
   void grid(const Grid& shape, Grid& coded) {
-    coded.multiplier = static_cast<uint8_t>(raw(6, shape.multiplier));
-    coded.exponent = static_cast<int16_t>(
-        static_cast<int32_t>(raw(9, static_cast<uint32_t>(shape.exponent + kGridExponentBias))) -
-        kGridExponentBias);
+    coded.multiplier = raw_byte(6, shape.multiplier);
+    const auto biased = static_cast<uint32_t>(shape.exponent + kGridExponentBias);
+    coded.exponent = static_cast<int16_t>(static_cast<int32_t>(raw(9, biased)) - kGridExponentBias);
   }
 
   void records(const Operation& operation, Operation& coded) {
-    const unsigned differs = operation.record != m_.last_record || operation.fresh != 0;
-    if (code_bit(coder_, m_.cells.record_differs[0], differs) == 0) {
+    unsigned differs = 0;
+    if constexpr (!kReads<Coder>) {
+      differs = operation.record != m_.last_record || operation.fresh != 0;
+    }
+    if (bit(m_.cells.record_differs, differs) == 0) {
       coded.record = m_.last_record;
       return;
     }
-    coded.fresh = static_cast<uint8_t>(code_bit(coder_, m_.cells.record_fresh[0], operation.fresh));
-    coded.record.count = static_cast<uint8_t>(raw(3, operation.record.count));
+    coded.fresh = bit(m_.cells.record_fresh, operation.fresh);
+    coded.record.count = raw_byte(3, operation.record.count);
     for (unsigned i = 0; i < coded.record.count; ++i) {
       const RecordField& field = operation.record.fields[i];
       RecordField& made = coded.record.fields[i];
       made.type = static_cast<ValueType>(raw(3, static_cast<uint32_t>(field.type)));
-      made.scaled = static_cast<uint8_t>(raw(1, field.scaled));
+      made.scaled = raw_byte(1, field.scaled);
       made.count = static_cast<uint16_t>(raw(9, field.count));
     }
+    m_.last_record = coded.record;
   }
 
   void bytes(const Operation& operation, Operation& coded) {
-    const LastCoded& last = m_.last_bytes;
-    const unsigned differs = operation.width_log2 != last.width_log2 ||
-                             operation.intra != last.intra ||
-                             operation.row_bytes != last.row_bytes || operation.learn_size != 0;
-    if (code_bit(coder_, m_.cells.bytes_differ[0], differs) == 0) {
-      coded.width_log2 = last.width_log2;
-      coded.intra = last.intra;
-      coded.row_bytes = last.row_bytes;
+    Coding& last = m_.last_bytes;
+    if (bit(m_.cells.bytes_differ, kReads<Coder> ? 0 : bytes_differ(operation, last)) == 0) {
+      static_cast<Coding&>(coded) = last;
       return;
     }
-    coded.intra = static_cast<uint8_t>(code_bit(coder_, m_.cells.bytes_intra[0], operation.intra));
-    coded.width_log2 =
-        static_cast<uint8_t>(code_tree(coder_, m_.cells.width, 2, operation.width_log2));
+    coded.intra = bit(m_.cells.bytes_intra, operation.intra);
+    coded.width_log2 = tree(m_.cells.width, 2, operation.width_log2);
     coded.row_bytes = row_bytes(operation.row_bytes);
-    const unsigned learns = operation.learn_size != 0 ? 1 : 0;
-    if (code_bit(coder_, m_.cells.bytes_learn[0], learns) == 0) return;
+    last = coded;
+    if (bit(m_.cells.bytes_learn, operation.learn_size != 0 ? 1 : 0) == 0) return;
     coded.learn_size = static_cast<uint32_t>(number(m_.cells.coded_size, operation.learn_size));
     coded.learn_offset = number(m_.cells.place_distance, operation.learn_offset);
   }
 
   // Old follows on, or on the same diagonal after what was written in between, or lies elsewhere.
   enum Place : uint32_t { kFollows = 0, kDiagonal = 1, kNear = 2, kElsewhere = 3 };
-  void place(const Operation& operation, Operation& coded) {
-    const OldPlace diagonal = {m_.old.offset + m_.gap, m_.old.component};
-    uint32_t where = kNear;
-    if (operation.old.component != m_.old.component) {
-      where = kElsewhere;
-    } else if (operation.old.offset == m_.old.offset) {
-      where = kFollows;
-    } else if (operation.old.offset == diagonal.offset) {
-      where = kDiagonal;
-    }
-    where = code_tree(coder_, m_.cells.place + m_.last_kind * 4, 2, where);
-    if (where == kFollows) {
-      coded.old = m_.old;
-    } else if (where == kDiagonal) {
-      coded.old = diagonal;
-    } else if (where == kNear) {
-      coded.old.component = m_.old.component;
-      const unsigned again = operation.old.offset - m_.old.offset == m_.step ? 1 : 0;
-      if (code_bit(coder_, m_.cells.place_again[0], again) != 0) {
-        coded.old.offset = m_.old.offset + m_.step;
-        return;
-      }
-      const bool behind = operation.old.offset < m_.old.offset;
-      const uint64_t distance =
-          behind ? m_.old.offset - operation.old.offset : operation.old.offset - m_.old.offset;
-      const unsigned negative = code_bit(coder_, m_.cells.place_negative[0], behind ? 1 : 0);
-      const uint64_t coded_distance = number(m_.cells.place_distance, distance);
-      m_.step = negative != 0 ? uint64_t{0} - coded_distance : coded_distance;
-      coded.old.offset = m_.old.offset + m_.step;
-    } else {
-      coded.old.component = component_count_ > 1
-                                ? code_tree(coder_, m_.cells.component, 3, operation.old.component)
-                                : 0;
-      coded.old.offset = number(m_.cells.place_distance, operation.old.offset);
-    }
+  Place place_of(const OldPlace& old) const {
+    if (old.component != m_.old.component) return kElsewhere;
+    if (old.offset == m_.old.offset) return kFollows;
+    return old.offset == m_.old.offset + m_.gap ? kDiagonal : kNear;
   }
-
-  void remember(const Operation& coded) {
-    m_.last_kind = static_cast<uint32_t>(coded.kind);
-    if (operation_reads_old(coded)) {
-      m_.old = {coded.old.offset + coded.size, coded.old.component};
-      m_.gap = 0;
+  void place(Cell* places, const OldPlace& old, OldPlace& coded) {
+    const uint32_t where = tree(places, 2, kReads<Coder> ? kFollows : place_of(old));
+    const OldPlace before = m_.old;
+    coded = before;
+    if (where == kFollows) return;
+    if (where == kDiagonal) {
+      coded.offset += m_.gap;
+    } else if (where == kNear) {
+      const uint64_t moved = old.offset - before.offset;
+      if (bit(m_.cells.place_again, moved == m_.step ? 1 : 0) == 0) {
+        const unsigned behind = old.offset < before.offset ? 1 : 0;
+        const unsigned negative = bit(m_.cells.place_negative, behind);
+        m_.step = number(m_.cells.place_distance, behind != 0 ? 0 - moved : moved);
+        if (negative != 0) m_.step = 0 - m_.step;
+      }
+      coded.offset += m_.step;
     } else {
-      m_.gap += coded.size;
+      coded.component = component_count_ > 1 ? tree(m_.cells.component, 3, old.component) : 0;
+      coded.offset = number(m_.cells.place_distance, old.offset);
     }
-    const LastCoded last = {coded.row_bytes, coded.type,      coded.slot,      coded.intra,
-                            coded.zero_map,  coded.predictor, coded.width_log2};
-    if (coded.kind == OperationKind::kValues) m_.last_values = last;
-    if (coded.kind == OperationKind::kBytes) m_.last_bytes = last;
-    if (coded.kind == OperationKind::kRecords) m_.last_record = coded.record;
   }
 
   Coder& coder_;

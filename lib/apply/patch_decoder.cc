@@ -9,7 +9,7 @@
 namespace tensorpatch {
 namespace {
 
-enum State : uint8_t { kChunk, kOperation, kCopying, kCoding, kUnpacking, kFinished, kBroken };
+enum State : uint8_t { kChunk, kOperation, kCopying, kCoding, kFinished };
 
 constexpr bool is_power_of_two(uint32_t v) {
   return v != 0 && (v & (v - 1)) == 0;
@@ -23,14 +23,14 @@ uint32_t ring_size(const PatchLimits& limits) {
   return 1u << limits.history_log2;
 }
 
-uint32_t old_buffer_size(const PatchLimits& limits) {
-  const uint32_t quarter = ring_size(limits) / 4;
-  return quarter < 256 ? 256 : quarter < 65536 ? quarter : 65536;
-}
-
 // New bytes are written in units of a quarter of the ring, or sooner at restart points.
 uint32_t write_unit(const PatchLimits& limits) {
   return ring_size(limits) / 4;
+}
+
+uint32_t old_buffer_size(const PatchLimits& limits) {
+  const uint32_t quarter = write_unit(limits);
+  return quarter < 256 ? 256 : quarter < 65536 ? quarter : 65536;
 }
 
 // The position at which the bytes since the last write fill a unit.
@@ -43,10 +43,18 @@ uint32_t table_size(uint8_t log2) {
   return log2 != 0 ? (1u << log2) * static_cast<uint32_t>(sizeof(Cell)) : 0;
 }
 
-PatchEvent failed(PatchDecoder* d, tensorpatch_status status) {
-  if (d->state != kBroken) d->status = status;
-  d->state = kBroken;
-  return PatchEvent::kFailed;
+uint32_t byte_area(const PatchLimits& limits) {
+  return limits.byte_cells_log2 != 0 ? byte_state_size(limits.byte_cells_log2) : 0;
+}
+
+uint32_t rows_area(const PatchLimits& limits) {
+  return limits.column_log2 != 0 ? static_cast<uint32_t>(sizeof(RowState)) : 0;
+}
+
+// What the functions below return: OK: go on; MORE: there is an event; else what failed.
+tensorpatch_status stop(PatchDecoder* d, PatchEvent event) {
+  d->event = event;
+  return TENSORPATCH_MORE;
 }
 
 // Where new goes: to the digest, or to storage if there is any.
@@ -63,23 +71,46 @@ tensorpatch_status give_out(PatchDecoder* d, const uint8_t* data, uint32_t size)
              : TENSORPATCH_E_WRITE_NEW;
 }
 
+// How many of `size` bytes from a position on lie together in the ring.
+uint32_t together(const PatchDecoder* d, uint32_t position, uint32_t size) {
+  const uint32_t to_wrap = d->ring_mask + 1 - (position & d->ring_mask);
+  return size < to_wrap ? size : to_wrap;
+}
+
 // Gives out the ring's bytes up to `end`; two pieces where the ring wraps.
-bool write_up_to(PatchDecoder* d, uint32_t end) {
-  const uint32_t mask = ring_size(d->job.limits) - 1;
+tensorpatch_status write_up_to(PatchDecoder* d, uint32_t end) {
   while (d->written != end) {
-    const uint32_t at = d->written & mask;
-    const uint32_t to_wrap = mask + 1 - at;
-    const uint32_t pending = end - d->written;
-    const uint32_t size = pending < to_wrap ? pending : to_wrap;
-    const tensorpatch_status status = give_out(d, d->ring + at, size);
-    if (status != TENSORPATCH_OK) {
-      failed(d, status);
-      return false;
-    }
+    const uint32_t size = together(d, d->written, end - d->written);
+    const tensorpatch_status status = give_out(d, d->ring + (d->written & d->ring_mask), size);
+    if (status != TENSORPATCH_OK) return status;
     d->written += size;
   }
-  return true;
+  return TENSORPATCH_OK;
 }
+
+const tensorpatch_codec* find_codec(const PatchDecoder* d, uint32_t id) {
+  for (size_t i = 0; i < d->job.codec_count; ++i) {
+    if (d->job.codecs[i]->id == id) return d->job.codecs[i];
+  }
+  return nullptr;
+}
+
+// Goes on with data that a codec decodes.
+tensorpatch_status begin_coding(PatchDecoder* d, uint32_t codec_id) {
+  d->codec = find_codec(d, codec_id);
+  if (d->codec == nullptr) return TENSORPATCH_E_CODEC;
+  d->state = kCoding;
+  return d->codec->begin(d) ? TENSORPATCH_OK : TENSORPATCH_E_FORMAT;
+}
+
+// --- Chunks ------------------------------------------------------------------------------------
+
+struct ChunkHeader {
+  uint32_t size;  // of the header itself, in the stream
+  uint8_t first;
+  uint32_t new_size;
+  uint32_t payload_size;
+};
 
 // At most five bytes, value below 2^32, no superfluous last byte. False: malformed or too short.
 bool read_varint(const uint8_t** next, const uint8_t* end, uint32_t* value) {
@@ -97,15 +128,29 @@ bool read_varint(const uint8_t** next, const uint8_t* end, uint32_t* value) {
   return false;
 }
 
-const tensorpatch_codec* find_codec(const PatchDecoder* d, uint32_t id) {
-  for (size_t i = 0; i < d->job.codec_count; ++i) {
-    if (d->job.codecs[i]->id == id) return d->job.codecs[i];
+bool read_chunk_header(const PatchInput& input, ChunkHeader* header) {
+  const uint8_t* next = input.data;
+  const uint8_t* end = input.data + input.size;
+  if (next == end) return false;
+  header->first = *next++;
+  if (!read_varint(&next, end, &header->new_size) ||
+      !read_varint(&next, end, &header->payload_size)) {
+    return false;
   }
-  return nullptr;
+  header->size = static_cast<uint32_t>(next - input.data);
+  return (header->first & ~(format::kChunkRestart | format::kChunkCodecMask)) == 0 &&
+         header->new_size != 0;
 }
 
-// Begins anew at a restart point: nothing decoded before counts.
-void restart(PatchDecoder* d) {
+// At a restart point nothing decoded before counts.
+tensorpatch_status restart(PatchDecoder* d) {
+  const tensorpatch_status status = write_up_to(d, d->position);
+  if (status != TENSORPATCH_OK) return status;
+  if (d->checkpointed == 0 && d->new_offset != 0) {
+    d->checkpointed = 1;
+    return stop(d, PatchEvent::kCheckpoint);
+  }
+  d->checkpointed = 0;
   d->restart_offset = d->new_offset;
   d->old_floor = old_floor(d->job.limits, d->new_offset);
   d->position = 0;
@@ -113,80 +158,55 @@ void restart(PatchDecoder* d) {
   d->ready_slots = 0;
   d->bytes_ready = 0;
   operation_model_reset(*d->operations, {d->new_offset, d->job.component});
+  return TENSORPATCH_OK;
 }
 
-bool begin_chunk(PatchDecoder* d, uint8_t codec_id, uint32_t payload_size) {
-  d->payload_left = payload_size;
-  if (codec_id == format::kCodecOperations) {
+tensorpatch_status end_component(PatchDecoder* d, const PatchInput& input) {
+  const tensorpatch_status status = write_up_to(d, d->position);
+  if (status != TENSORPATCH_OK) return status;
+  if (input.patch_remaining != 0) return TENSORPATCH_E_FORMAT;
+  d->state = kFinished;
+  return stop(d, PatchEvent::kDone);
+}
+
+tensorpatch_status step_chunk(PatchDecoder* d, PatchInput* input) {
+  const uint64_t left = d->job.new_size - d->new_offset;
+  if (left == 0) return end_component(d, *input);
+  if (input->size < format::kMaxChunkHeader && input->size < input->patch_remaining) {
+    return stop(d, PatchEvent::kNeedInput);
+  }
+  ChunkHeader header;
+  if (!read_chunk_header(*input, &header) || header.new_size > left ||
+      header.payload_size > input->patch_remaining - header.size) {
+    return TENSORPATCH_E_FORMAT;
+  }
+  if ((header.first & format::kChunkRestart) != 0) {
+    if ((d->new_offset & (d->job.limits.erase_size - 1)) != 0) return TENSORPATCH_E_FORMAT;
+    const tensorpatch_status status = restart(d);
+    if (status != TENSORPATCH_OK) return status;
+  } else if (d->new_offset == 0 || d->checkpointed != 0) {
+    return TENSORPATCH_E_FORMAT;
+  }
+  if (header.new_size > d->job.limits.restart_interval - d->position) return TENSORPATCH_E_FORMAT;
+  input->data += header.size;
+  input->size -= header.size;
+  input->patch_remaining -= header.size;
+  d->chunk_left = header.new_size;
+  d->payload_left = header.payload_size;
+  const uint32_t codec = header.first & format::kChunkCodecMask;
+  if (codec == format::kCodecOperations) {
     d->state = kOperation;
+    d->operation_left = 0;
     d->codec = nullptr;
     d->range.range = 0;  // filled by the first step
-    return true;
+    return TENSORPATCH_OK;
   }
-  d->codec = find_codec(d, codec_id);
-  if (d->codec == nullptr || d->codec->decode == nullptr) {
-    failed(d, TENSORPATCH_E_CODEC);
-    return false;
-  }
-  if (d->codec->open(d->codec->context, d->chunk_left, d->job.limits.zstd_window_log2) != 0) {
-    failed(d, TENSORPATCH_E_FORMAT);
-    return false;
-  }
-  d->state = kUnpacking;
-  return true;
+  d->operation_left = header.new_size;  // one codec makes all of it
+  const bool of_operations = codec == format::kCodecValues || codec == format::kCodecBytes;
+  return of_operations ? TENSORPATCH_E_CODEC : begin_coding(d, codec);
 }
 
-// Reads a chunk header. False: an event is to be returned.
-bool step_chunk(PatchDecoder* d, PatchInput* input, PatchEvent* event) {
-  if (d->new_offset == d->job.new_size) {
-    if (!write_up_to(d, d->position)) return *event = PatchEvent::kFailed, false;
-    if (input->patch_remaining != 0) {
-      return *event = failed(d, TENSORPATCH_E_FORMAT), false;
-    }
-    d->state = kFinished;
-    return *event = PatchEvent::kDone, false;
-  }
-  if (input->size < format::kMaxChunkHeader && input->size < input->patch_remaining) {
-    return *event = PatchEvent::kNeedInput, false;
-  }
-  const uint8_t* next = input->data;
-  const uint8_t* end = input->data + input->size;
-  if (next == end) return *event = failed(d, TENSORPATCH_E_FORMAT), false;
-  const uint8_t first = *next++;
-  uint32_t new_size = 0, payload_size = 0;
-  const bool restarts = (first & format::kChunkRestart) != 0;
-  const auto codec_id = static_cast<uint8_t>(first & format::kChunkCodecMask);
-  if (!read_varint(&next, end, &new_size) || !read_varint(&next, end, &payload_size) ||
-      (first & ~(format::kChunkRestart | format::kChunkCodecMask)) != 0 || new_size == 0 ||
-      new_size > d->job.new_size - d->new_offset ||
-      payload_size > input->patch_remaining - static_cast<uint64_t>(next - input->data)) {
-    return *event = failed(d, TENSORPATCH_E_FORMAT), false;
-  }
-  if (restarts) {
-    if (d->new_offset % d->job.limits.erase_size != 0) {
-      return *event = failed(d, TENSORPATCH_E_FORMAT), false;
-    }
-    if (!write_up_to(d, d->position)) return *event = PatchEvent::kFailed, false;
-    if (d->checkpointed == 0 && d->new_offset != 0) {
-      d->checkpointed = 1;
-      return *event = PatchEvent::kCheckpoint, false;
-    }
-    d->checkpointed = 0;
-    restart(d);
-  } else if (d->new_offset == 0 || d->checkpointed != 0) {
-    return *event = failed(d, TENSORPATCH_E_FORMAT), false;
-  }
-  if (new_size > d->job.limits.restart_interval - d->position) {
-    return *event = failed(d, TENSORPATCH_E_FORMAT), false;
-  }
-  const auto used = static_cast<size_t>(next - input->data);
-  input->data = next;
-  input->size -= used;
-  input->patch_remaining -= used;
-  d->chunk_left = new_size;
-  if (!begin_chunk(d, codec_id, payload_size)) return *event = PatchEvent::kFailed, false;
-  return true;
-}
+// --- Operations --------------------------------------------------------------------------------
 
 bool old_place_valid(const PatchDecoder* d) {
   const Operation& op = d->operation;
@@ -198,101 +218,73 @@ bool old_place_valid(const PatchDecoder* d) {
 }
 
 // Decodes an operation's header and prepares its data.
-void step_operation(PatchDecoder* d) {
+tensorpatch_status step_operation(PatchDecoder* d) {
   if (d->range.range == 0) d->range.begin();
   OperationCoder<RangeDecoder> coder(d->range, *d->operations, d->job.component_count);
-  d->operation = coder.code(Operation{});
+  d->operation = {};
+  coder.code(d->operation, d->operation);
   const Operation& op = d->operation;
-  if (op.size == 0 || op.size > d->chunk_left || !old_place_valid(d)) {
-    failed(d, TENSORPATCH_E_FORMAT);
-    return;
-  }
+  if (op.size == 0 || op.size > d->chunk_left || !old_place_valid(d)) return TENSORPATCH_E_FORMAT;
   d->operation_left = op.size;
   d->old_next = op.old.offset;
   d->old_used = d->old_filled = 0;
-  if (op.kind == OperationKind::kCopy) {
-    d->state = kCopying;
-    return;
-  }
-  const bool is_bytes = op.kind == OperationKind::kBytes;
-  d->codec = find_codec(d, is_bytes ? format::kCodecBytes : format::kCodecValues);
-  if (d->codec == nullptr) {
-    failed(d, TENSORPATCH_E_CODEC);
-  } else if (!d->codec->begin(d)) {
-    failed(d, TENSORPATCH_E_FORMAT);
-  } else {
-    d->state = kCoding;
-  }
+  d->state = kCopying;
+  if (op.kind == OperationKind::kCopy) return TENSORPATCH_OK;
+  return begin_coding(
+      d, op.kind == OperationKind::kBytes ? format::kCodecBytes : format::kCodecValues);
 }
 
-void step_copy(PatchDecoder* d) {
-  const uint32_t mask = ring_size(d->job.limits) - 1;
-  const uint32_t at = d->position & mask;
-  uint32_t size = decoder_output_room(d);
-  if (size > mask + 1 - at) size = mask + 1 - at;
-  const tensorpatch_ports* ports = d->job.ports;
-  if (d->job.read_old(ports->context, d->operation.old.component, d->job.old_base + d->old_next,
-                      d->ring + at, size) != 0) {
-    failed(d, TENSORPATCH_E_READ_OLD);
-    return;
-  }
+tensorpatch_status step_copy(PatchDecoder* d) {
+  const uint32_t size = together(d, d->position, decoder_output_room(d));
+  const tensorpatch_status status =
+      decoder_read_bytes(d, d->old_next, d->ring + (d->position & d->ring_mask), size);
   d->old_next += size;
   decoder_advance(d, size);
+  return status;
 }
 
-// One call of a chunk codec. False: it needs input.
-bool step_unpack(PatchDecoder* d) {
-  const uint32_t mask = ring_size(d->job.limits) - 1;
-  const uint32_t at = d->position & mask;
-  const uint32_t room = decoder_output_room(d);
-  size_t output = room < mask + 1 - at ? room : mask + 1 - at;
-  auto input = static_cast<size_t>(d->range.end - d->range.next);
-  if (d->codec->decode(d->codec->context, d->range.next, &input, d->ring + at, &output) != 0) {
-    failed(d, TENSORPATCH_E_FORMAT);
-    return true;
+// A step of work within a chunk. The range decoder's window is set.
+tensorpatch_status step_in_chunk(PatchDecoder* d) {
+  if (d->position >= write_end(d)) {
+    const tensorpatch_status status =
+        write_up_to(d, d->position & ~(write_unit(d->job.limits) - 1));
+    if (status != TENSORPATCH_OK) return status;
   }
-  d->range.next += input;
-  decoder_advance(d, static_cast<uint32_t>(output));
-  if (input == 0 && output == 0) {
-    if (d->input_whole == 0) return false;
-    failed(d, TENSORPATCH_E_FORMAT);  // the frame is shorter than the chunk
+  if (d->operation_left == 0) d->state = kOperation;
+  if (d->chunk_left == 0) {
+    d->state = kChunk;
+    return d->payload_left == 0 ? TENSORPATCH_OK : TENSORPATCH_E_FORMAT;
   }
-  return true;
-}
-
-// Work within a chunk until input, budget or the chunk ends. The range decoder's window is set.
-PatchEvent work_in_chunk(PatchDecoder* d) {
-  while (d->state != kBroken) {
-    const uint32_t unit = write_unit(d->job.limits);
-    if (d->position >= write_end(d) && !write_up_to(d, d->position & ~(unit - 1))) break;
-    if (d->state == kOperation) {
-      if (d->chunk_left == 0) return PatchEvent::kDone;
-      if (d->budget == 0) return PatchEvent::kWorkLimit;
-      if (!decoder_can_step(d)) return PatchEvent::kNeedInput;
-      step_operation(d);
-      continue;
-    }
-    if (d->state == kUnpacking) {
-      if (d->chunk_left == 0) return PatchEvent::kDone;
-      if (d->budget == 0) return PatchEvent::kWorkLimit;
-      if (!step_unpack(d)) return PatchEvent::kNeedInput;
-      continue;
-    }
-    if (d->operation_left == 0) {
-      d->state = kOperation;
-      continue;
-    }
-    if (d->budget == 0) return PatchEvent::kWorkLimit;
-    if (d->state == kCopying) {
-      step_copy(d);
-    } else if (d->codec->step(d) == Step::kInput) {
-      return PatchEvent::kNeedInput;
-    }
+  if (d->budget == 0) return stop(d, PatchEvent::kWorkLimit);
+  if (d->state == kCopying) return step_copy(d);
+  if (d->state == kCoding) {
+    const Step step = d->codec->step(d);
+    if (step == Step::kInput) return stop(d, PatchEvent::kNeedInput);
+    return d->status;
   }
-  return PatchEvent::kFailed;
+  return decoder_can_step(d) ? step_operation(d) : stop(d, PatchEvent::kNeedInput);
 }
 
 }  // namespace
+
+bool begin_unpacking(PatchDecoder* d) {
+  return d->codec->open(d->codec->context, d->chunk_left, d->job.limits.zstd_window_log2) == 0;
+}
+
+Step step_unpacking(PatchDecoder* d) {
+  size_t output = together(d, d->position, decoder_output_room(d));
+  auto input = static_cast<size_t>(d->range.end - d->range.next);
+  uint8_t* to = d->ring + (d->position & d->ring_mask);
+  const int result = d->codec->decode(d->codec->context, d->range.next, &input, to, &output);
+  const bool stuck = input == 0 && output == 0;
+  if (result != 0 || (stuck && d->input_whole != 0)) {  // or the frame is shorter than the chunk
+    d->status = TENSORPATCH_E_FORMAT;
+    return Step::kFailed;
+  }
+  d->range.next += input;
+  decoder_advance(d, static_cast<uint32_t>(output));
+  return stuck ? Step::kInput : Step::kOutput;
+}
 
 bool limits_valid(const PatchLimits& limits) {
   const auto in = [](uint32_t v, uint32_t low, uint32_t high) { return v >= low && v <= high; };
@@ -312,11 +304,9 @@ bool limits_valid(const PatchLimits& limits) {
 
 uint32_t decoder_workspace_size(const PatchLimits& limits) {
   return ring_size(limits) + round_up8(old_buffer_size(limits)) +
-         round_up8(static_cast<uint32_t>(sizeof(OperationModel))) +
-         round_up8(limits.byte_cells_log2 != 0 ? byte_state_size(limits.byte_cells_log2) : 0) +
+         round_up8(static_cast<uint32_t>(sizeof(OperationModel))) + round_up8(byte_area(limits)) +
          table_size(limits.byte_cells_log2) + table_size(limits.match_log2) +
-         round_up8(limits.column_log2 != 0 ? static_cast<uint32_t>(sizeof(RowState)) : 0) +
-         table_size(limits.column_log2) +
+         round_up8(rows_area(limits)) + table_size(limits.column_log2) +
          limits.value_slots * round_up8(value_state_size(limits.value_level));
 }
 
@@ -325,10 +315,9 @@ uint32_t workspace_size(const PatchLimits& limits) {
          decoder_workspace_size(limits);
 }
 
-void patch_decoder_begin(PatchDecoder* decoder, const PatchJob& job, uint8_t* workspace) {
-  *decoder = PatchDecoder{};
-  decoder->job = job;
-  const PatchLimits& limits = job.limits;
+void patch_decoder_begin(PatchDecoder* decoder, uint8_t* workspace) {
+  static_cast<DecoderState&>(*decoder) = {};
+  const PatchLimits& limits = decoder->job.limits;
   const auto take = [&workspace](uint32_t size) {
     uint8_t* taken = workspace;
     workspace += round_up8(size);
@@ -336,27 +325,21 @@ void patch_decoder_begin(PatchDecoder* decoder, const PatchJob& job, uint8_t* wo
   };
   decoder->operations = reinterpret_cast<OperationModel*>(take(sizeof(OperationModel)));
   decoder->ring = take(ring_size(limits));
+  decoder->ring_mask = ring_size(limits) - 1;
   decoder->old_buffer = take(old_buffer_size(limits));
-  if (limits.byte_cells_log2 != 0) {
-    decoder->byte_state =
-        reinterpret_cast<ByteState*>(take(byte_state_size(limits.byte_cells_log2)));
-    decoder->byte_cells = reinterpret_cast<Cell*>(take(table_size(limits.byte_cells_log2)));
-  }
-  if (limits.match_log2 != 0) {
-    decoder->matches = reinterpret_cast<uint32_t*>(take(table_size(limits.match_log2)));
-  }
-  if (limits.column_log2 != 0) {
-    decoder->rows = reinterpret_cast<RowState*>(take(sizeof(RowState)));
-    decoder->columns = reinterpret_cast<int32_t*>(take(table_size(limits.column_log2)));
-  }
+  // What is absent takes no room and is never looked at.
+  decoder->byte_state = reinterpret_cast<ByteState*>(take(byte_area(limits)));
+  decoder->byte_cells = reinterpret_cast<Cell*>(take(table_size(limits.byte_cells_log2)));
+  decoder->matches = reinterpret_cast<uint32_t*>(take(table_size(limits.match_log2)));
+  decoder->rows = reinterpret_cast<RowState*>(take(rows_area(limits)));
+  decoder->columns = reinterpret_cast<int32_t*>(take(table_size(limits.column_log2)));
   decoder->slots = workspace;
-  decoder->state = kChunk;
 }
 
-bool patch_decoder_begin_at(PatchDecoder* decoder, const PatchJob& job, uint8_t* workspace,
-                            uint64_t new_offset) {
-  if (new_offset >= job.new_size || new_offset % job.limits.erase_size != 0) return false;
-  patch_decoder_begin(decoder, job, workspace);
+bool patch_decoder_begin_at(PatchDecoder* decoder, uint8_t* workspace, uint64_t new_offset) {
+  const PatchJob& job = decoder->job;
+  if (new_offset >= job.new_size || (new_offset & (job.limits.erase_size - 1)) != 0) return false;
+  patch_decoder_begin(decoder, workspace);
   decoder->new_offset = new_offset;
   decoder->restart_offset = new_offset;
   decoder->checkpointed = 1;
@@ -364,51 +347,45 @@ bool patch_decoder_begin_at(PatchDecoder* decoder, const PatchJob& job, uint8_t*
 }
 
 PatchEvent patch_decoder_run(PatchDecoder* decoder, PatchInput* input, size_t* budget) {
-  decoder->budget = *budget;
-  PatchEvent event = PatchEvent::kFailed;
-  while (decoder->state != kBroken) {
-    if (decoder->state == kFinished) return PatchEvent::kDone;
-    if (decoder->state == kChunk) {
-      if (!step_chunk(decoder, input, &event)) break;
+  PatchDecoder* d = decoder;
+  d->budget = *budget;
+  tensorpatch_status status = d->status;
+  while (status == TENSORPATCH_OK) {
+    if (d->state == kFinished) return PatchEvent::kDone;
+    if (d->state == kChunk) {
+      status = step_chunk(d, input);
       continue;
     }
-    const size_t window = input->size < decoder->payload_left ? input->size : decoder->payload_left;
-    decoder->input_whole = window == decoder->payload_left;
-    decoder->range.next = input->data;
-    decoder->range.end = input->data + window;
-    event = work_in_chunk(decoder);
-    const auto used = static_cast<size_t>(decoder->range.next - input->data);
+    const size_t window = input->size < d->payload_left ? input->size : d->payload_left;
+    d->input_whole = window == d->payload_left;
+    d->range.next = input->data;
+    d->range.end = input->data + window;
+    status = step_in_chunk(d);
+    const auto used = static_cast<size_t>(d->range.next - input->data);
     input->data += used;
     input->size -= used;
     input->patch_remaining -= used;
-    decoder->payload_left -= static_cast<uint32_t>(used);
-    decoder->range.next = decoder->range.end = nullptr;
-    if (event != PatchEvent::kDone) break;
-    if (decoder->payload_left != 0) {
-      event = failed(decoder, TENSORPATCH_E_FORMAT);
-      break;
-    }
-    decoder->state = kChunk;
+    d->payload_left -= static_cast<uint32_t>(used);
+    d->range.next = d->range.end = nullptr;
   }
-  *budget = decoder->budget;
-  return decoder->state == kBroken ? PatchEvent::kFailed : event;
+  *budget = d->budget;
+  if (status == TENSORPATCH_MORE) return d->event;
+  d->status = status;
+  return PatchEvent::kFailed;
 }
 
 uint32_t decoder_output_room(const PatchDecoder* decoder) {
   const uint32_t end = write_end(decoder);
   uint32_t room = decoder->position < end ? end - decoder->position : 0;
-  const uint32_t left =
-      decoder->state == kUnpacking ? decoder->chunk_left : decoder->operation_left;
-  if (room > left) room = left;
-  if (room > decoder->budget) room = static_cast<uint32_t>(decoder->budget);
-  return room;
+  if (room > decoder->operation_left) room = decoder->operation_left;
+  return room > decoder->budget ? static_cast<uint32_t>(decoder->budget) : room;
 }
 
 void decoder_advance(PatchDecoder* decoder, uint32_t size) {
   decoder->position += size;
   decoder->new_offset += size;
   decoder->chunk_left -= size;
-  if (decoder->state != kUnpacking) decoder->operation_left -= size;
+  decoder->operation_left -= size;
   decoder->budget -= size < decoder->budget ? size : decoder->budget;
 }
 
@@ -416,17 +393,20 @@ uint32_t decoder_old_buffer_size(const PatchDecoder* decoder) {
   return old_buffer_size(decoder->job.limits);
 }
 
+tensorpatch_status decoder_read_bytes(PatchDecoder* decoder, uint64_t offset, uint8_t* bytes,
+                                      uint32_t size) {
+  const PatchJob& job = decoder->job;
+  const int result = job.read_old(job.ports->context, decoder->operation.old.component,
+                                  job.old_base + offset, bytes, size);
+  return result == 0 ? TENSORPATCH_OK : TENSORPATCH_E_READ_OLD;
+}
+
 bool decoder_read_old(PatchDecoder* decoder, uint64_t offset, uint32_t size) {
-  const tensorpatch_ports* ports = decoder->job.ports;
-  if (decoder->job.read_old(ports->context, decoder->operation.old.component,
-                            decoder->job.old_base + offset, decoder->old_buffer, size) != 0) {
-    failed(decoder, TENSORPATCH_E_READ_OLD);
-    return false;
-  }
+  decoder->status = decoder_read_bytes(decoder, offset, decoder->old_buffer, size);
   decoder->old_next = offset + size;
   decoder->old_used = 0;
   decoder->old_filled = size;
-  return true;
+  return decoder->status == TENSORPATCH_OK;
 }
 
 bool decoder_need_old(PatchDecoder* decoder, uint32_t size) {

@@ -38,6 +38,11 @@ inline uint64_t old_floor(const PatchLimits& limits, uint64_t restart_offset) {
   return limits.reach != 0 && restart_offset > limits.reach ? restart_offset - limits.reach : 0;
 }
 
+// Whether tables are larger than the small codec of bytes works with.
+inline bool byte_tables_full(const PatchLimits& limits) {
+  return limits.match_log2 != 0 || limits.byte_cells_log2 >= kStrongCells;
+}
+
 // Whether every field is in the range that docs/FORMAT.md gives.
 bool limits_valid(const PatchLimits& limits);
 
@@ -84,13 +89,51 @@ enum class PatchEvent : uint8_t {
   kFailed,      // see patch_decoder_status
 };
 
-// Private to lib/apply; complete here so that an applier can hold it.
-struct PatchDecoder {
-  PatchJob job;
+// What changes while a component is decoded. The numbers that most code looks at come first, where
+// small instructions reach them.
+struct DecoderState {
+  uint8_t state;
+  PatchEvent event;
+  uint8_t bytes_ready;
+  uint8_t checkpointed;  // the restart point at hand has been reported
+  uint8_t tile_unchanged;
+  uint8_t input_whole;  // all that is left of the payload lies between range.next and range.end
+  RangeDecoder range;
 
-  // Buffers in the workspace.
+  uint32_t position;  // of new, counted from the last restart point
+  uint32_t written;   // position up to which write_new was called
   uint8_t* ring;
+  uint32_t ring_mask;  // of a position
+  size_t budget;       // bytes of new before kWorkLimit
+
+  // The chunk and the operation at work.
+  uint32_t chunk_left;           // bytes of new
+  uint32_t operation_left;       // bytes of new
+  uint32_t tile_left;            // values: elements up to the next tile flag
+  uint32_t field;                // records: of the next value
+  uint32_t field_left;           // records: values of the field to come
+  uint32_t column;               // rows: of the next value
+  uint32_t column_numbers_left;  // rows: to come in front of the first value
+  uint32_t row_numbers_left;     // rows: to come in front of the next value
+  uint32_t learn_left;           // bytes: of old, to be learnt before
+  int32_t ratio;                 // records: old scale / new scale
+
+  // Old bytes read ahead.
   uint8_t* old_buffer;
+  uint32_t old_used;
+  uint32_t old_filled;
+  uint64_t old_next;   // offset behind what is in old_buffer
+  uint64_t old_floor;  // in place: no byte of old before it is there any more
+
+  uint64_t new_offset;  // in the component
+  uint64_t restart_offset;
+  uint32_t payload_left;  // bytes of payload, counted between calls
+  uint32_t ready_slots;   // bit set of value slots that were reset since the restart point
+  tensorpatch_status status;
+  const tensorpatch_codec* codec;
+  Operation operation;
+
+  // More buffers in the workspace.
   OperationModel* operations;
   ByteState* byte_state;
   Cell* byte_cells;
@@ -98,50 +141,17 @@ struct PatchDecoder {
   RowState* rows;
   int32_t* columns;
   uint8_t* slots;
-
-  // New: offsets in the component; position counts from the last restart point.
-  uint64_t new_offset;
-  uint64_t restart_offset;
-  uint64_t old_floor;  // in place: no byte of old before it is there any more
-  uint32_t position;
-  uint32_t written;  // position up to which write_new was called
-
-  // The chunk and the operation at work.
-  uint32_t chunk_left;    // bytes of new
-  uint32_t payload_left;  // bytes of payload, counted between calls
-  RangeDecoder range;
-  Operation operation;
-  uint32_t operation_left;       // bytes of new
-  uint32_t tile_left;            // values: elements up to the next tile flag
-  uint32_t column;               // rows: of the next value
-  uint32_t column_numbers_left;  // rows: to come in front of the first value
-  uint32_t row_numbers_left;     // rows: to come in front of the next value
-  uint32_t field;                // records: of the next value
-  uint32_t field_left;           // records: values of the field to come
-  int32_t ratio;                 // records: old scale / new scale
-  uint32_t learn_left;           // bytes: of old, to be learnt before
-  const tensorpatch_codec* codec;
-
-  // Old bytes read ahead for residuals.
-  uint64_t old_next;  // offset behind what is in old_buffer
-  uint32_t old_used;
-  uint32_t old_filled;
-
-  size_t budget;         // bytes of new before kWorkLimit
-  uint32_t ready_slots;  // bit set of value slots that were reset since the restart point
-  uint8_t bytes_ready;
-  uint8_t checkpointed;  // the restart point at hand has been reported
-  uint8_t tile_unchanged;
-  uint8_t input_whole;  // all that is left of the payload lies between range.next and range.end
-  uint8_t state;
-  tensorpatch_status status;
 };
 
-// Begins a component at its start.
-void patch_decoder_begin(PatchDecoder* decoder, const PatchJob& job, uint8_t* workspace);
+// Private to lib/apply; complete here so that an applier can hold it.
+struct PatchDecoder : DecoderState {
+  PatchJob job;
+};
+
+// Begins a component at its start; decoder->job is set.
+void patch_decoder_begin(PatchDecoder* decoder, uint8_t* workspace);
 // Begins at a restart point; false when new_offset cannot be one.
-bool patch_decoder_begin_at(PatchDecoder* decoder, const PatchJob& job, uint8_t* workspace,
-                            uint64_t new_offset);
+bool patch_decoder_begin_at(PatchDecoder* decoder, uint8_t* workspace, uint64_t new_offset);
 // Works until something must be said; *budget (>= 1) is lowered by the bytes of new that were made.
 PatchEvent patch_decoder_run(PatchDecoder* decoder, PatchInput* input, size_t* budget);
 
@@ -156,6 +166,9 @@ inline tensorpatch_status patch_decoder_status(const PatchDecoder* decoder) {
 uint32_t decoder_output_room(const PatchDecoder* decoder);
 // For codecs: says that `size` bytes were put into the ring at position.
 void decoder_advance(PatchDecoder* decoder, uint32_t size);
+// For codecs: the operation's old as it is; OK or E_READ_OLD.
+tensorpatch_status decoder_read_bytes(PatchDecoder* decoder, uint64_t offset, uint8_t* bytes,
+                                      uint32_t size);
 // For codecs: bytes that old_buffer can hold.
 uint32_t decoder_old_buffer_size(const PatchDecoder* decoder);
 // For codecs: fills old_buffer with [offset, offset + size) of the operation's old; false: failed.
@@ -165,8 +178,7 @@ bool decoder_read_old(PatchDecoder* decoder, uint64_t offset, uint32_t size);
 bool decoder_need_old(PatchDecoder* decoder, uint32_t size);
 
 inline History decoder_history(const PatchDecoder* decoder) {
-  const uint32_t mask = (1u << decoder->job.limits.history_log2) - 1;
-  return {decoder->ring, mask, mask, decoder->position};
+  return {decoder->ring, decoder->ring_mask, decoder->ring_mask, decoder->position};
 }
 // Whether one more step can be decoded from what input there is.
 inline bool decoder_can_step(const PatchDecoder* decoder) {

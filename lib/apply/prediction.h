@@ -44,6 +44,7 @@ inline int32_t top_bit(uint64_t value) {
   return 63 - __builtin_clzll(value);
 }
 
+// The same number with 61 bits; zero as the smallest of all.
 inline Scaled normalized(Scaled s) {
   if (s.value == 0) return {0, INT32_MIN / 2};
   const int32_t shift = 61 - top_bit(magnitude(s.value));
@@ -54,19 +55,16 @@ inline Scaled normalized(Scaled s) {
 // nearest even is still right (S. Boldo, G. Melquiond, "Emulation of FMA and correctly rounded
 // sums", 2008).
 inline Scaled sum_to_odd(Scaled a, Scaled b) {
-  a = normalized(a);
-  b = normalized(b);
-  if (a.exponent < b.exponent) {
-    const Scaled other = a;
-    a = b;
-    b = other;
-  }
-  const int32_t shift = a.exponent - b.exponent;
-  if (b.value == 0 || shift == 0) return {a.value + b.value, a.exponent};
-  if (shift > 62) return {a.value + (b.value < 0 ? -1 : 1), a.exponent};
-  const int64_t kept = b.value >> shift;
-  const bool inexact = static_cast<int64_t>(static_cast<uint64_t>(kept) << shift) != b.value;
-  return {(a.value + kept) | (inexact ? 1 : 0), a.exponent};
+  Scaled parts[2] = {a, b};
+  for (Scaled& part : parts) part = normalized(part);
+  const bool second = parts[0].exponent < parts[1].exponent;
+  const Scaled& large = parts[second ? 1 : 0];
+  const Scaled& small = parts[second ? 0 : 1];
+  int32_t shift = large.exponent - small.exponent;
+  if (shift > 62) shift = 62;  // nothing but the sign is left
+  const int64_t kept = small.value >> shift;
+  const bool inexact = static_cast<int64_t>(static_cast<uint64_t>(kept) << shift) != small.value;
+  return {(large.value + kept) | (inexact ? 1 : 0), large.exponent};
 }
 
 }  // namespace prediction_detail
@@ -92,26 +90,26 @@ inline Prediction rounded_sum(FloatShape shape, Scaled a, Scaled b) {
   const int32_t bias = shape.exponent_mask >> 1;
   const int32_t top = prediction_detail::top_bit(m) + sum.exponent;
   const int32_t exponent = top < 1 - bias ? 1 - bias : top;
-  const int32_t drop = exponent - shape.mantissa_bits - sum.exponent;  // > 0: m has 61 bits or so
-  uint64_t rounded = 0;
-  int32_t fraction = 0;
-  if (drop <= 0) {  // only after cancellation
-    rounded = m << -drop;
+  // In 1/256 of a step: at most 32 bits.
+  const int32_t drop =
+      exponent - shape.mantissa_bits - sum.exponent - static_cast<int32_t>(kFractionLog2);
+  uint32_t scaled = 0;  // of the smallest subnormal nothing that counts
+  bool inexact = false;
+  if (drop <= 0) {
+    scaled = static_cast<uint32_t>(m << -drop);  // only after cancellation
   } else if (drop < 64) {
-    rounded = m >> drop;
-    const uint64_t rest = m & ((uint64_t{1} << drop) - 1);
-    const uint64_t half = uint64_t{1} << (drop - 1);
-    const bool up = rest > half || (rest == half && (rounded & 1) != 0);
-    fraction = static_cast<int32_t>(drop >= 8 ? rest >> (drop - 8) : rest << (8 - drop));
-    if (up) {
-      ++rounded;
-      fraction -= 256;
-    }
-  } else if (drop < 72) {  // less than half of the smallest subnormal
-    fraction = static_cast<int32_t>(m >> (drop - 8));
+    const uint64_t kept = m >> drop;
+    scaled = static_cast<uint32_t>(kept);
+    inexact = kept << drop != m;
   }
-  uint32_t bits = (static_cast<uint32_t>(exponent + bias - 1) << shape.mantissa_bits) +
-                  static_cast<uint32_t>(rounded);
+  uint32_t rounded = scaled >> kFractionLog2;
+  auto fraction = static_cast<int32_t>(scaled & 255);
+  const bool up_at_half = inexact || (rounded & 1) != 0;
+  if (2 * fraction + (up_at_half ? 1 : 0) > 2 * kHalfStep) {
+    ++rounded;
+    fraction -= 256;
+  }
+  uint32_t bits = (static_cast<uint32_t>(exponent + bias - 1) << shape.mantissa_bits) + rounded;
   const uint32_t infinity = static_cast<uint32_t>(shape.exponent_mask) << shape.mantissa_bits;
   if (exponent > bias || bits >= infinity) {
     bits = infinity - 1;

@@ -25,6 +25,7 @@ template <class Model>
 uint32_t code_residual_value(Model& model, const Operation& operation, uint32_t old_bits,
                              const RowPlace& place, const NewValue& value) {
   const ValueType type = operation.type;
+  if constexpr (Model::kPlain) return model.code_residual({type, old_bits, 0}, value.bits);
   uint32_t new_bits = value.bits;
   if (operation.zero_map != 0 && model.code_zero(type, old_bits, new_bits) != 0) return new_bits;
   if (operation.predictor == Predictor::kGrid) {
@@ -53,7 +54,8 @@ template <class Model>
 uint32_t code_intra_value(Model& model, const Operation& operation, uint32_t above_bits,
                           uint32_t new_bits) {
   const ValueType type = operation.type;
-  if (operation.factor == 0) return model.code_intra({type, 0, above_bits}, new_bits);
+  if (Model::kPlain || operation.factor == 0)
+    return model.code_intra({type, 0, above_bits}, new_bits);
   const Prediction expected = predict_product(type, above_bits, operation.factor);
   return model.code_residual({type, expected.bits, 0, expected.fraction}, new_bits);
 }

@@ -1,4 +1,4 @@
-// value_decoder.cc: the codec of typed values, for both levels or for level S alone.
+// value_decoder.cc: the codec of typed values: all of it, or plain values at level S.
 // SPDX-License-Identifier: Apache-2.0
 #include "patch_decoder.h"
 #include "residual_model.h"
@@ -42,6 +42,11 @@ bool begin_values(PatchDecoder* d) {
     return false;
   }
   d->tile_left = 0;
+  return true;
+}
+
+bool begin_predictor(PatchDecoder* d) {
+  const Operation& op = d->operation;
   const bool is_float = float_shape(op.type).exponent_mask != 0;
   if (op.intra != 0) return op.factor == 0 || is_float;
   if (op.predictor == Predictor::kOld) return true;
@@ -71,14 +76,14 @@ bool begin_records(PatchDecoder* d) {
 }
 
 bool begin_any(PatchDecoder* d) {
-  return d->operation.kind == OperationKind::kRecords ? begin_records(d) : begin_values(d);
+  return d->operation.kind == OperationKind::kRecords ? begin_records(d)
+                                                      : begin_values(d) && begin_predictor(d);
 }
 
 // Puts a value's bytes into the ring.
 void put(PatchDecoder* d, uint32_t value, unsigned size) {
-  const uint32_t mask = (1u << d->job.limits.history_log2) - 1;
   for (unsigned i = 0; i < size; ++i) {
-    d->ring[(d->position + i) & mask] = static_cast<uint8_t>(value >> (8 * i));
+    d->ring[(d->position + i) & d->ring_mask] = static_cast<uint8_t>(value >> (8 * i));
   }
   decoder_advance(d, size);
 }
@@ -123,13 +128,18 @@ void next_column(PatchDecoder* d) {
 }
 
 template <unsigned Level>
+ValueModel<RangeDecoder, Level> model_of(PatchDecoder* d, uint32_t slot) {
+  return {d->range, *slot_state(d, slot), d->job.limits.value_level};
+}
+
+template <unsigned Level>
 Step residuals(PatchDecoder* d) {
   const unsigned size = value_size(d->operation.type);
-  ValueState* state = slot_state(d, d->operation.slot);
-  ValueModel<RangeDecoder, Level> model(d->range, *state);
+  auto model = model_of<Level>(d, d->operation.slot);
   while (d->operation_left != 0) {
     if (output_full(d)) return Step::kOutput;
-    if (d->operation.predictor == Predictor::kRows && !take_row_numbers(d)) return Step::kInput;
+    const bool rows = Level != kPlainLevel && d->operation.predictor == Predictor::kRows;
+    if (rows && !take_row_numbers(d)) return Step::kInput;
     if (d->tile_left == 0) {
       if (!decoder_can_step(d)) return Step::kInput;
       d->tile_unchanged = static_cast<uint8_t>(model.code_tile_unchanged(0));
@@ -143,7 +153,7 @@ Step residuals(PatchDecoder* d) {
       if (!decoder_can_step(d)) return Step::kInput;
       value = code_residual_value(model, d->operation, old, {d->rows, d->columns, d->column}, {});
     }
-    if (d->operation.predictor == Predictor::kRows) next_column(d);
+    if (rows) next_column(d);
     d->old_used += size;
     --d->tile_left;
     put(d, value, size);
@@ -154,7 +164,7 @@ Step residuals(PatchDecoder* d) {
 template <unsigned Level>
 Step intra_values(PatchDecoder* d) {
   const unsigned size = value_size(d->operation.type);
-  ValueModel<RangeDecoder, Level> model(d->range, *slot_state(d, d->operation.slot));
+  auto model = model_of<Level>(d, d->operation.slot);
   while (d->operation_left != 0) {
     if (output_full(d)) return Step::kOutput;
     if (!decoder_can_step(d)) return Step::kInput;
@@ -166,7 +176,7 @@ Step intra_values(PatchDecoder* d) {
 // The values of one byte or more of a record's field.
 template <unsigned Level>
 uint32_t field_values(PatchDecoder* d, const RecordField& field, uint32_t old) {
-  ValueModel<RangeDecoder, Level> model(d->range, *slot_state(d, field_slot(d, d->field)));
+  auto model = model_of<Level>(d, field_slot(d, d->field));
   if (field.type != ValueType::kUint4) return code_field_value(model, field, old, d->ratio, 0);
   const uint32_t low = code_field_value(model, field, old & 15, d->ratio, 0);
   return low | code_field_value(model, field, old >> 4, d->ratio, 0) << 4;
@@ -179,7 +189,7 @@ Step records(PatchDecoder* d) {
     if (output_full(d)) return Step::kOutput;
     if (d->tile_left == 0) {  // the first value of a record
       if (!decoder_can_step(d)) return Step::kInput;
-      ValueModel<RangeDecoder, Level> model(d->range, *slot_state(d, field_slot(d, 0)));
+      auto model = model_of<Level>(d, field_slot(d, 0));
       d->tile_unchanged = static_cast<uint8_t>(model.code_tile_unchanged(0));
       d->tile_left = record_size(shape);
       d->field = 0;
@@ -212,20 +222,30 @@ Step step_level(PatchDecoder* d) {
   return d->operation.intra != 0 ? intra_values<Level>(d) : residuals<Level>(d);
 }
 
-bool begin_small(PatchDecoder* d) {
-  return d->job.limits.value_level == 0 && begin_any(d);
+Step step_any(PatchDecoder* d) {
+  if constexpr (kSmallCode) return step_level<kAnyLevel>(d);
+  return d->job.limits.value_level == 0 ? step_level<0>(d) : step_level<1>(d);
 }
 
-Step step_any(PatchDecoder* d) {
-  return d->job.limits.value_level == 0 ? step_level<0>(d) : step_level<1>(d);
+bool begin_plain(PatchDecoder* d) {
+  return d->job.limits.value_level == 0 && is_plain(d->operation) && begin_values(d);
+}
+
+Step step_plain(PatchDecoder* d) {
+  return d->operation.intra != 0 ? intra_values<kPlainLevel>(d) : residuals<kPlainLevel>(d);
 }
 
 }  // namespace
 }  // namespace tensorpatch
 
-using tensorpatch::format::kCodecValues;
+using namespace tensorpatch;
 
 extern "C" const tensorpatch_codec tensorpatch_codec_values = {
-    kCodecValues, tensorpatch::begin_any, tensorpatch::step_any, nullptr, nullptr, nullptr};
-extern "C" const tensorpatch_codec tensorpatch_codec_values_small = {
-    kCodecValues, tensorpatch::begin_small, tensorpatch::step_level<0>, nullptr, nullptr, nullptr};
+    format::kCodecValues, format::kAllOfValues, begin_any, step_any, nullptr, nullptr, nullptr};
+extern "C" const tensorpatch_codec tensorpatch_codec_values_small = {format::kCodecValues,
+                                                                     1u << format::kCodecValues,
+                                                                     begin_plain,
+                                                                     step_plain,
+                                                                     nullptr,
+                                                                     nullptr,
+                                                                     nullptr};

@@ -85,10 +85,18 @@ inline void value_state_reset(ValueState& state, unsigned level) {
   for (unsigned i = 0; i < kStateWeights; ++i) weights[i] = mix_start(3);
 }
 
+// Instead of a level: known when the model is made, so that small code holds both levels once; or S
+// without what the codec of plain values leaves out.
+inline constexpr unsigned kAnyLevel = 2;
+inline constexpr unsigned kPlainLevel = 3;
+
 template <class Coder, unsigned Level>
 class ValueModel {
  public:
-  ValueModel(Coder& coder, ValueState& state) : coder_(coder), s_(state) {}
+  static constexpr bool kPlain = Level == kPlainLevel;
+
+  ValueModel(Coder& coder, ValueState& state, unsigned level = Level)
+      : coder_(coder), s_(state), level_(level) {}
 
   // Whether the next kTile elements all equal old.
   unsigned code_tile_unchanged(unsigned unchanged) {
@@ -153,6 +161,7 @@ class ValueModel {
       case ValueType::kInt32:
         return wide_residual({context.type, context.above_bits, 0}, new_bits);
       default:
+        if constexpr (kPlain) return 0;  // is refused before
         return float_intra(context, new_bits);
     }
   }
@@ -162,14 +171,16 @@ class ValueModel {
   unsigned decide(unsigned first, unsigned second, unsigned third, unsigned weight_set,
                   unsigned bit) {
     Cell* cells = s_.cells;
-    if constexpr (Level == 0) {
-      return code_bit(coder_, cells[first], bit);
-    } else {
-      Cell* const mixed[3] = {cells + first, cells + second, cells + third};
-      return code_mixed(coder_, mixed, value_weights(s_) + weight_set * 3, bit);
-    }
+    const bool mixes = Level == kAnyLevel ? level_ != 0 : Level == 1;
+    if (!mixes) return code_bit(coder_, cells[first], bit);
+    Cell* const mixed[3] = {cells + first, cells + second, cells + third};
+    return code_mixed(&coder_, {mixed, 3, value_weights(s_) + weight_set * 3, nullptr}, bit);
   }
 
+  // Whether the prediction is more than old.
+  static bool is_rounded(const ValueContext& context) {
+    return !kPlain && context.fraction != kNoFraction;
+  }
   static unsigned clamp(int32_t v, int32_t low, int32_t high) {
     return static_cast<unsigned>(v < low ? low : v > high ? high : v);
   }
@@ -211,11 +222,13 @@ class ValueModel {
                       : middle > 0 ? 1u
                                    : 2u,
                       expected};
-    if (context.fraction != kNoFraction) at = fraction_contexts(context.fraction, expected, last);
+    if (is_rounded(context)) at = fraction_contexts(context.fraction, expected, last);
 
-    // Wraps around within the type's width.
-    const auto wrapped = static_cast<uint32_t>(new_bits - expected) & mask;
-    const auto residual = static_cast<int32_t>(wrapped > mask / 2 ? wrapped - mask - 1 : wrapped);
+    int32_t residual = 0;
+    if constexpr (!kReads<Coder>) {  // wraps around within the type's width
+      const uint32_t wrapped = (new_bits - expected) & mask;
+      residual = static_cast<int32_t>(wrapped > mask / 2 ? wrapped - mask - 1 : wrapped);
+    }
     const unsigned nonzero = decide(kZero1 + act * 8 + at.zero, kZero2 + at.value,
                                     kZero3 + at.around, act, residual != 0);
     int32_t r = 0;
@@ -330,11 +343,13 @@ class ValueModel {
     const uint32_t exponent = context.old_bits >> shape.mantissa_bits & shape.exponent_mask;
     const unsigned tail = code_tail(context.type, new_bits);
     const int32_t old = to_ordered(context.old_bits, context.type) >> tail;
-    // Wraps around within the type's width, so that it always fits.
-    const uint32_t wrapped = (static_cast<uint32_t>(to_ordered(new_bits, context.type) >> tail) -
-                              static_cast<uint32_t>(old))
-                             << shift;
-    const int32_t difference = static_cast<int32_t>(wrapped) >> shift;
+    int32_t difference = 0;
+    if constexpr (!kReads<Coder>) {  // wraps around within the type's width, so that it always fits
+      const uint32_t wrapped = (static_cast<uint32_t>(to_ordered(new_bits, context.type) >> tail) -
+                                static_cast<uint32_t>(old))
+                               << shift;
+      difference = static_cast<int32_t>(wrapped) >> shift;
+    }
     const uint32_t size =
         difference < 0 ? 0u - static_cast<uint32_t>(difference) : static_cast<uint32_t>(difference);
 
@@ -343,7 +358,7 @@ class ValueModel {
     unsigned negative = 0;
     if (length != 0) {
       unsigned side = old < 0 ? 1u : 0u;
-      if (context.fraction != kNoFraction) {
+      if (is_rounded(context)) {
         side = context.fraction < -32 ? 2u : context.fraction > 32 ? 1u : 0u;
       }
       negative = code_bit(coder_, s_.cells[kWideSign + side * 9 + s_.signs], difference < 0);
@@ -382,7 +397,7 @@ class ValueModel {
     const int32_t expected = s_.mean - static_cast<int32_t>(exponent << 8);  // 8 fractional bits
     const unsigned zero_bucket = clamp((expected + (3 << 8)) >> 7, 0, 15);
     unsigned near = s_.history & 3, top_bits = mantissa_top(context);
-    if (context.fraction != kNoFraction) {
+    if (is_rounded(context)) {
       near = clamp((context.fraction < 0 ? -context.fraction : context.fraction) >> 5, 0, 3);
       top_bits = near;
     }
@@ -486,7 +501,8 @@ class ValueModel {
     const unsigned above_row = clamp(above - start, -3, 3) + 3;
     const unsigned last_row = clamp(s_.last - start, -4, 4) + 4;
     const auto exponent =
-        static_cast<int32_t>(new_bits >> shape.mantissa_bits & shape.exponent_mask);
+        kReads<Coder> ? 0
+                      : static_cast<int32_t>(new_bits >> shape.mantissa_bits & shape.exponent_mask);
     const unsigned coded = code_near(start, exponent, {0, shape.exponent_mask},
                                      {kIntraStep1 + fraction * 24, kIntraStep2 + above_row * 24,
                                       kIntraStep3 + last_row * 24, 32});
@@ -509,6 +525,7 @@ class ValueModel {
 
   Coder& coder_;
   ValueState& s_;
+  unsigned level_;
 };
 
 }  // namespace tensorpatch

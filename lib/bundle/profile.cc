@@ -13,8 +13,11 @@ namespace tensorpatch::bundle {
 namespace {
 
 constexpr uint32_t kKiB = 1024;
-constexpr uint32_t kPlainCodecs =
+// The small codecs are those of the small profiles, whose devices have little room for code.
+constexpr uint32_t kSmallCodecs =
     1u << format::kCodecOperations | 1u << format::kCodecValues | 1u << format::kCodecBytes;
+constexpr uint32_t kPlainCodecs =
+    1u << format::kCodecOperations | format::kAllOfValues | format::kAllOfBytes;
 constexpr uint32_t kZstdBit = 1u << format::kCodecZstd;
 
 // All numbers of the named profiles. Columns of PatchLimits: block, restart interval, erase, write;
@@ -35,9 +38,9 @@ const Profile kNamed[] = {
      kPlainCodecs},
     {"mcu-16k",
      16 * kKiB,
-     {1 * kKiB, 64 * kKiB, 4 * kKiB, 256, 11, 2, 0, 10, 0, 0, 7},
-     kPlainCodecs},
-    {"mcu-8k", 8 * kKiB, {1 * kKiB, 64 * kKiB, 4 * kKiB, 64, 9, 1, 0, 8, 0, 0, 0}, kPlainCodecs},
+     {1 * kKiB, 64 * kKiB, 4 * kKiB, 256, 11, 2, 0, 10, 0, 0, 0},
+     kSmallCodecs},
+    {"mcu-8k", 8 * kKiB, {1 * kKiB, 64 * kKiB, 4 * kKiB, 64, 9, 1, 0, 8, 0, 0, 0}, kSmallCodecs},
 };
 
 // Least values that fit_limits goes down to; the ranges of docs/FORMAT.md.
@@ -105,12 +108,14 @@ bool take_codecs(const Json& value, uint32_t& codecs) {
   if (!value.is_array()) return false;
   codecs = 1u << format::kCodecOperations;
   for (const Json& name : value) {
-    const uint32_t bit = name == "values"  ? 1u << format::kCodecValues
-                         : name == "bytes" ? 1u << format::kCodecBytes
-                         : name == "zstd"  ? kZstdBit
-                                           : 0u;
-    if (bit == 0 || (codecs & bit) != 0) return false;
-    codecs |= bit;
+    const uint32_t bits = name == "values"         ? format::kAllOfValues
+                          : name == "values-small" ? 1u << format::kCodecValues
+                          : name == "bytes"        ? format::kAllOfBytes
+                          : name == "bytes-small"  ? 1u << format::kCodecBytes
+                          : name == "zstd"         ? kZstdBit
+                                                   : 0u;
+    if (bits == 0 || (codecs & bits) != 0) return false;
+    codecs |= bits;
   }
   return true;
 }
@@ -220,6 +225,15 @@ Result<Profile> parse_profile(std::string_view json) {
   }
   if (profile->limits.zstd_window_log2 != 0 && (profile->codecs & kZstdBit) == 0) {
     return refuse("a zstd window without the codec zstd");
+  }
+  const PatchLimits& limits = profile->limits;
+  const bool full_values = limits.value_level != 0 || limits.column_log2 != 0;
+  if (full_values && (profile->codecs & format::kAllOfValues) == 1u << format::kCodecValues) {
+    return refuse("level L or column numbers with the codec values-small");
+  }
+  if (byte_tables_full(limits) &&
+      (profile->codecs & format::kAllOfBytes) == 1u << format::kCodecBytes) {
+    return refuse("match entries or many byte cells with the codec bytes-small");
   }
   return profile;
 }

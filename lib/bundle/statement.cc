@@ -17,8 +17,8 @@ namespace {
 constexpr size_t kMinZeroRun = 3;
 constexpr size_t kMaxRun = 128;
 
-constexpr uint32_t kKnownCodecs = 1u << format::kCodecOperations | 1u << format::kCodecValues |
-                                  1u << format::kCodecBytes | 1u << format::kCodecZstd;
+constexpr uint32_t kKnownCodecs = 1u << format::kCodecOperations | format::kAllOfValues |
+                                  format::kAllOfBytes | 1u << format::kCodecZstd;
 
 tl::unexpected<Error> malformed(const std::string& what) {
   return fail(TENSORPATCH_E_FORMAT, "the statement is malformed: " + what);

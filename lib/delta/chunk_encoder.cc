@@ -102,7 +102,8 @@ void ChunkEncoder::encode(Operation operation, uint64_t new_offset, const RowNum
     lowest_old_ = std::min(lowest_old_, operation.old.offset);
   }
   if (is_values) {
-    used_codecs_ |= 1u << format::kCodecValues;
+    const bool plain = limits_.value_level == 0 && is_plain(operation);
+    used_codecs_ |= plain ? 1u << format::kCodecValues : format::kAllOfValues;
     if (is_record && operation.fresh != 0) {
       std::for_each_n(slots_.rbegin(), operation.record.count, [](ValueSlot& s) { s.reset(); });
     } else if (operation.fresh != 0) {
@@ -110,7 +111,7 @@ void ChunkEncoder::encode(Operation operation, uint64_t new_offset, const RowNum
     }
     code_values(encoder_, slots_, view_, run);
   } else if (operation.kind == OperationKind::kBytes) {
-    used_codecs_ |= 1u << format::kCodecBytes;
+    used_codecs_ |= byte_tables_full(limits_) ? format::kAllOfBytes : 1u << format::kCodecBytes;
     if (byte_tables_ == nullptr) byte_tables_ = std::make_unique<ByteTables>(limits_);
     const ByteShape shape{operation.width_log2, operation.intra, operation.row_bytes};
     const Interval range{new_offset, new_offset + operation.size};

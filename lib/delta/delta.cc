@@ -230,12 +230,21 @@ Method method_of(const Operation& operation) {
   return operation.zero_map != 0 ? Method::kZeroMap : Method::kResidual;
 }
 
+bool values_allowed(const PatchOptions& options) {
+  const uint32_t needed =
+      options.limits.value_level != 0 ? format::kAllOfValues : 1u << format::kCodecValues;
+  return options.limits.value_slots != 0 && (needed & ~options.codecs) == 0;
+}
+
+bool bytes_allowed(const PatchOptions& options) {
+  const uint32_t needed =
+      byte_tables_full(options.limits) ? format::kAllOfBytes : 1u << format::kCodecBytes;
+  return options.limits.byte_cells_log2 != 0 && (needed & ~options.codecs) == 0;
+}
+
 Result<PatchReport> make_patch(const std::vector<ComponentInput>& components, size_t index,
                                const PatchOptions& options, base::Sink& patch) {
-  const bool values = (options.codecs >> format::kCodecValues & 1) != 0;
-  const bool bytes = (options.codecs >> format::kCodecBytes & 1) != 0;
-  if (!(values && options.limits.value_slots != 0) &&
-      !(bytes && options.limits.byte_cells_log2 != 0)) {
+  if (!values_allowed(options) && !bytes_allowed(options)) {
     return fail(TENSORPATCH_E_LIMIT, "new content needs the codec of values or that of bytes",
                 "allow one of them in the profile, with value slots or byte cells");
   }

@@ -34,6 +34,10 @@ struct PatchOptions {
   std::function<void(uint64_t done, uint64_t total)> progress;  // bytes of new; may be empty
 };
 
+// Whether the codec of values, or that of bytes, may be used with these limits.
+bool values_allowed(const PatchOptions& options);
+bool bytes_allowed(const PatchOptions& options);
+
 // How a stretch of new travels in the patch.
 enum class Method : uint8_t {
   kCopy,      // old as it is

@@ -30,7 +30,7 @@ class Reader {
         input_{source.patch.data(), source.patch.size(), source.patch.size()} {
     ports_.context = const_cast<OperationSource*>(&source_);  // read_old only reads it
     ports_.read_old = read_old;
-    PatchJob job{};
+    PatchJob& job = decoder_.job;
     job.ports = &ports_;
     job.read_old = read_old;
     job.codecs = source.codecs.data();
@@ -42,7 +42,7 @@ class Reader {
       job.old_sizes[i] = source.old_files[i].size();
     }
     job.new_size = source.new_size;
-    patch_decoder_begin(&decoder_, job, reinterpret_cast<uint8_t*>(workspace_.data()));
+    patch_decoder_begin(&decoder_, reinterpret_cast<uint8_t*>(workspace_.data()));
   }
 
   Result<std::vector<OperationCount>> run() {

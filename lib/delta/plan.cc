@@ -100,12 +100,10 @@ class Planner {
 
  private:
   bool allowed(uint32_t codec) const { return (options_.codecs >> codec & 1) != 0; }
-  bool values_allowed() const {
-    return allowed(format::kCodecValues) && options_.limits.value_slots != 0;
-  }
-  bool bytes_allowed() const {
-    return allowed(format::kCodecBytes) && options_.limits.byte_cells_log2 != 0;
-  }
+  bool values_allowed() const { return delta::values_allowed(options_); }
+  // Beyond what is_plain() tells.
+  bool all_values_allowed() const { return values_allowed() && allowed(format::kCodecValuesFull); }
+  bool bytes_allowed() const { return delta::bytes_allowed(options_); }
   // Whether the width kStructures is another way to code bytes.
   bool structures_allowed() const {
     return bytes_allowed() && options_.limits.byte_cells_log2 >= kStrongCells;
@@ -437,8 +435,9 @@ class Planner {
     const auto add_values = [&](ValueType type, unsigned phase) {
       if (!values_allowed() || piece.size < phase + value_size(type)) return;
       if (piece.old.has_value()) all.push_back({OperationKind::kValues, type, false, phase});
-      if (piece.size >= kTiny || !bytes_allowed()) {
-        all.push_back({OperationKind::kValues, type, true, phase});
+      const bool by_itself = all_values_allowed() || type <= ValueType::kInt32;
+      if (!bytes_allowed() || (by_itself && piece.size >= kTiny)) {
+        all.push_back({OperationKind::kValues, by_itself ? type : ValueType::kUint8, true, phase});
       }
     };
     if (piece.type.has_value()) {
@@ -447,7 +446,7 @@ class Planner {
     } else {
       add_values(ValueType::kUint8, 0);
       if (piece.record.count != 0 && piece.record.count <= options_.limits.value_slots &&
-          values_allowed() && piece.old.has_value()) {
+          all_values_allowed() && piece.old.has_value()) {
         Coding coding;
         coding.kind = OperationKind::kRecords;
         coding.record = piece.record;
@@ -530,7 +529,7 @@ class Planner {
 
   // Codings that fit only some changes: newly pruned tensors, and those on a grid.
   void add_special(const Piece& piece, std::vector<Coding>& all) const {
-    if (!piece.old.has_value() || !values_allowed()) return;
+    if (!piece.old.has_value() || !all_values_allowed()) return;
     Coding coding{OperationKind::kValues, *piece.type};
     if (grows_zeros(piece)) {
       coding.zero_map = true;
@@ -730,7 +729,7 @@ class Planner {
   // What the rows predictor offers for a piece much of which has changed.
   std::vector<Special> rows_fits(const Piece& piece) const {
     const uint8_t column_log2 = options_.limits.column_log2;
-    if (!piece.type.has_value() || !piece.old.has_value() || !values_allowed() ||
+    if (!piece.type.has_value() || !piece.old.has_value() || !all_values_allowed() ||
         column_log2 == 0 || piece.size < kLeastRowsBytes || mostly_equal(piece)) {
       return {};
     }
@@ -754,7 +753,7 @@ class Planner {
   // the weights' own in old, mostly still the same, or from those in new that came before.
   void add_products(const Piece& piece, std::vector<Special>& specials) const {
     const ComponentInput& input = components_[component_];
-    if (piece.type != ValueType::kFloat32 || !values_allowed() || piece.copied ||
+    if (piece.type != ValueType::kFloat32 || !all_values_allowed() || piece.copied ||
         piece.size > kLargestScales) {
       return;
     }

@@ -67,6 +67,9 @@ const tensorpatch_codec* tensorpatch_zstd_init(tensorpatch_zstd* zstd, void* mem
   codec->window_log2 = window_log2;
   codec->decompressor = ZSTD_initStaticDCtx(memory, memory_size);
   codec->entry.id = tensorpatch::format::kCodecZstd;
+  codec->entry.provides = 1u << tensorpatch::format::kCodecZstd;
+  codec->entry.begin = tensorpatch::begin_unpacking;
+  codec->entry.step = tensorpatch::step_unpacking;
   codec->entry.context = codec;
   codec->entry.open = open_frame;
   codec->entry.decode = decode;

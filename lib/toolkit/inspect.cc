@@ -22,7 +22,9 @@ std::vector<std::string> codec_names(uint32_t codecs) {
       {format::kCodecOperations, "operations"},
       {format::kCodecValues, "values"},
       {format::kCodecBytes, "bytes"},
-      {format::kCodecZstd, "zstd"}};
+      {format::kCodecZstd, "zstd"},
+      {format::kCodecValuesFull, "values-full"},
+      {format::kCodecBytesFull, "bytes-full"}};
   std::vector<std::string> names;
   for (const auto& [codec, name] : kNames) {
     if ((codecs >> codec & 1) != 0) names.emplace_back(name);

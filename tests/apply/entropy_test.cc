@@ -252,7 +252,7 @@ TEST(Cell, MovesTowardsTheBitAndNeverBeyond) {
   std::mt19937 random(5);
   const auto check = [](Cell& cell, unsigned bit) {
     const uint32_t p = cell >> 10, n = cell & 1023;
-    cell_update(cell, bit, kCellLimit);
+    cell_update(cell, bit, kPlainCell);
     const uint32_t moved = cell >> 10, count = cell & 1023;
     ASSERT_TRUE(bit != 0 ? moved >= p : moved <= p) << p << " " << n << " " << bit;
     ASSERT_EQ(count, std::min(n + 1, kCellLimit));
@@ -278,7 +278,7 @@ TEST(Mix, LearnsWhichCellKnows) {
   for (int i = 0; i < 20000; ++i) {
     const auto bit = static_cast<unsigned>(random() >> 31);
     Cell* const cells[2] = {&good[bit], &bad[random() >> 31]};
-    code_mixed(counter, cells, weights, bit);
+    code_mixed(&counter, {cells, 2, weights, nullptr}, bit);
   }
   EXPECT_LT(counter.bytes(), 20000U / 8 / 20);
   EXPECT_GT(weights[0], weights[1]);

@@ -198,8 +198,7 @@ TEST(PatchDecoder, ZstdChunks) {
   delta::PatchOptions options = small_steps();
   options.limits.restart_interval = 16384;
   options.limits.zstd_window_log2 = 14;
-  options.codecs =
-      1u << format::kCodecOperations | 1u << format::kCodecBytes | 1u << format::kCodecZstd;
+  options.codecs = 1u << format::kCodecOperations | format::kAllOfBytes | 1u << format::kCodecZstd;
   const MadePatch made = make(pair, options);
   EXPECT_EQ(made.patch[0] & format::kChunkCodecMask, format::kCodecZstd);
   for (const size_t bite : {0u, 1u, 12u, 500u}) {

@@ -114,7 +114,7 @@ TEST(ProfileFile, ValuesReplaceThoseOfTheProfileItIsLike) {
   EXPECT_EQ(profile->limits.byte_cells_log2, 0);
   EXPECT_EQ(profile->limits.match_log2, 6);
   EXPECT_EQ(profile->limits.zstd_window_log2, 10);
-  EXPECT_EQ(profile->codecs, 0b1011u);
+  EXPECT_EQ(profile->codecs, 0b11011u);
 }
 
 TEST(ProfileFile, WhatIsNotSaidIsAsInTheOther) {

@@ -148,7 +148,7 @@ TEST(Delta, BytesThatMovedWithinAFile) {
 
 TEST(Delta, OnlyTheCodecsOfTheOptionsAreUsed) {
   const FilePair pair = generated_pair("v1.int8.tflite", "v2.int8.tflite");
-  constexpr uint32_t kValues = 1u << format::kCodecValues, kBytes = 1u << format::kCodecBytes;
+  constexpr uint32_t kValues = format::kAllOfValues, kBytes = format::kAllOfBytes;
   for (const uint32_t codecs : {kValues, kBytes, kValues | kBytes}) {
     delta::PatchOptions options = options_for("mcu-64k", pair.new_file.size());
     options.codecs = codecs | 1u << format::kCodecOperations;
@@ -163,7 +163,7 @@ TEST(Delta, OnlyTheCodecsOfTheOptionsAreUsed) {
 
 TEST(Delta, ValuesAloneMakeFilesOfAnySize) {
   delta::PatchOptions options = options_for("mcu-64k", 5000);
-  options.codecs = 1u << format::kCodecOperations | 1u << format::kCodecValues;
+  options.codecs = 1u << format::kCodecOperations | format::kAllOfValues;
   options.limits.byte_cells_log2 = 0;
   options.limits.match_log2 = 0;
   for (const size_t size : {1u, 2u, 3u, 23u, 24u, 1001u}) {
@@ -175,7 +175,7 @@ TEST(Delta, ValuesAloneMakeFilesOfAnySize) {
 
 TEST(Delta, RefusedWhenNothingCanCodeNewContent) {
   const PatchMaker maker({{random_bytes(500, 1), random_bytes(500, 2)}});
-  constexpr uint32_t kValues = 1u << format::kCodecValues, kBytes = 1u << format::kCodecBytes;
+  constexpr uint32_t kValues = format::kAllOfValues, kBytes = format::kAllOfBytes;
   for (const uint32_t codecs : {0u, kValues, kBytes, kValues | kBytes}) {
     delta::PatchOptions options = options_for("mcu-64k", 500);
     options.codecs = 1u << format::kCodecOperations | codecs;

@@ -1,7 +1,8 @@
 /* smallest_driver.c: calls what every device calls, so that the linker shows what an update costs.
  *
- * CODECS is the table's content, each entry with a comma behind it. For scripts/device_size;
- * linking is the test, it is never run.
+ * CODECS is the table's content, each entry with a comma behind it; with IN_PLACE, old and new
+ * share a region, and an update that was interrupted goes on. For scripts/device_size; linking is
+ * the test, it is never run.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stddef.h>
 
@@ -50,14 +51,24 @@ int main(void) {
                                    .read_old = read_file,
                                    .write_new = write_new,
                                    .read_new = read_file};
+#ifdef IN_PLACE
+  static const tensorpatch_region region = {.method = &tensorpatch_in_place_method};
+  static const uint8_t record[TENSORPATCH_CHECKPOINT_SIZE];
+#endif
   const tensorpatch_options options = {.keys = &key,
                                        .key_count = 1,
                                        .threshold = 1,
                                        .codecs = codecs,
+#ifdef IN_PLACE
+                                       .region = &region,
+#endif
                                        .codec_count = sizeof codecs / sizeof *codecs - 1};
   size_t consumed = 0;
   tensorpatch_status status =
       tensorpatch_apply_init(&applier, workspace, sizeof workspace, &ports, &options);
+#ifdef IN_PLACE
+  status = tensorpatch_apply_resume(&applier, record);
+#endif
   while (status < TENSORPATCH_E_ARGUMENT) {
     status = tensorpatch_apply_push(&applier, piece, sizeof piece, &consumed);
   }

@@ -30,7 +30,7 @@ struct MemorySink : base::Sink {
 };
 
 inline constexpr uint32_t kPlainCodecs =
-    1u << format::kCodecOperations | 1u << format::kCodecValues | 1u << format::kCodecBytes;
+    1u << format::kCodecOperations | format::kAllOfValues | format::kAllOfBytes;
 
 // Files of components with their parsed models; keeps them alive for make_patch.
 class PatchMaker {

@@ -42,7 +42,7 @@ class Player {
 
  private:
   bool begin() {
-    PatchJob job{};
+    PatchJob& job = decoder_.job;
     job.ports = &ports_;
     job.read_old = read_old;
     job.codecs = codecs_.data();
@@ -58,12 +58,12 @@ class Player {
     std::memset(workspace_.data(), 0x5A, workspace_.size() * 8);
     auto* workspace = reinterpret_cast<uint8_t*>(workspace_.data());
     if (!job_.from.has_value()) {
-      patch_decoder_begin(&decoder_, job, workspace);
+      patch_decoder_begin(&decoder_, workspace);
       return true;
     }
     written_ = job_.from->new_offset;
     taken_ = job_.from->patch_offset;
-    return patch_decoder_begin_at(&decoder_, job, workspace, job_.from->new_offset);
+    return patch_decoder_begin_at(&decoder_, workspace, job_.from->new_offset);
   }
 
   // One call of the decoder; false at the end.

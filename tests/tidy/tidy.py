@@ -126,7 +126,7 @@ BANNED = [
     (r'\bvirtual\b|\bdynamic_cast\b|\btypeid\b|\btry\b|\bcatch\b',
      'run-time support in the device library', DEVICE, ''),
     (r'\bthread_local\b|\bmutable\b|\bgoto\b', 'not in the device library', DEVICE, ''),
-    (r'^\s*#\s*(if|elif|ifdef|ifndef)\b(?! (TENSORPATCH_\w+_H|__cplusplus)\b)',
+    (r'^\s*#\s*(if|elif|ifdef|ifndef)\b(?! (TENSORPATCH_\w+_H|__cplusplus|__OPTIMIZE_SIZE__)\b)',
      'configuration by macros in the device library', DEVICE, ''),
 ]
 

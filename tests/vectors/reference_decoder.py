@@ -142,7 +142,7 @@ def parse_statement(statement, version):
     require(statement[3] == count, 'component count')
     codecs = u(statement, 14, 2)
     require(codecs & 1, 'codec 0 is missing')
-    if codecs & ~7:
+    if codecs & ~0x37:
         raise NoCodec(hex(codecs))
     limits = Limits(statement)
     require(u(statement, 32, 4) <= 65536, 'manifest size')

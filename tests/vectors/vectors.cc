@@ -219,7 +219,7 @@ BundleSpec encoded_spec(const std::vector<Pair>& pairs, const PatchLimits& limit
   spec.limits = limits;
   delta::PatchOptions options;
   options.limits = limits;
-  options.codecs = 1u << format::kCodecValues | 1u << format::kCodecBytes;
+  options.codecs = format::kAllOfValues | format::kAllOfBytes;
   if (limits.zstd_window_log2 != 0) options.codecs |= 1u << format::kCodecZstd;
   options.jobs = 1;
   for (size_t i = 0; i < pairs.size(); ++i) {

@@ -149,9 +149,10 @@ typedef struct tensorpatch_ports {
 /* A decoder of one kind of data; entries of the table handed to init, so that the linker drops
  * those that are not named. Opaque: use the objects below or those of lib/ports. */
 typedef struct tensorpatch_codec tensorpatch_codec;
-extern const tensorpatch_codec tensorpatch_codec_values;       /* tensor values, levels S and L */
-extern const tensorpatch_codec tensorpatch_codec_values_small; /* tensor values, level S alone */
-extern const tensorpatch_codec tensorpatch_codec_bytes;        /* literal bytes */
+extern const tensorpatch_codec tensorpatch_codec_values;       /* all of tensor values */
+extern const tensorpatch_codec tensorpatch_codec_values_small; /* level S, no predictors */
+extern const tensorpatch_codec tensorpatch_codec_bytes;        /* all of literal bytes */
+extern const tensorpatch_codec tensorpatch_codec_bytes_small;  /* small tables only */
 
 /* Updating in place: old and new share one region of storage, and what is left of old when new is
  * complete does not matter. Only for bundles that were packed for it (`pack --in-place`); others
