@@ -44,9 +44,9 @@ VARIANTS = [
     ('no fields of quantised blocks', [(PLAN, r'if \(piece\.record\.count != 0 &&',
                                         'if (false &&')], {}),
     ('no values by themselves', [
-        (PLAN, r'all\.push_back\(\{OperationKind::kValues, type, true, phase\}\);', '')], {}),
-    ('no values at all', [(PLAN, r'return allowed\(format::kCodecValues\) &&[^;]*;',
-                           'return false;')], {}),
+        (PLAN, r'\|\| \(by_itself && piece\.size >= kTiny\)', '')], {}),
+    ('no values at all', [(PLAN, r'return delta::values_allowed\(options_\);', 'return false;')],
+     {}),
     ('no bytes at all', [], {'codecs': ['values'], 'zstd_window': 0}),
     ('**Contexts of values**', None, {}),
     ('level S: one context each', [], {'value_level': 'S'}),
