@@ -5,6 +5,7 @@
 #include "snap/snap.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 
 #include "base/parallel.h"
@@ -20,6 +21,12 @@ using model::Segment;
 constexpr uint64_t kStretchBytes = uint64_t{1} << 18;
 constexpr double kMostOfOwn = 2;
 constexpr std::string_view kFateNames[] = {"equal", "snapped", "no match", "not finite", "no grid"};
+
+// Bytes of the snapped file: of new, or made.
+struct Made {
+  base::Bytes bytes;
+  std::unique_ptr<uint8_t[]> buffer;
+};
 
 bool is_matrix(const Segment& segment) {
   return std::ranges::count_if(segment.shape, [](uint64_t size) { return size > 1; }) > 1;
@@ -95,7 +102,9 @@ struct Snapper::State {
     if (old == nullptr) return {Fate::kNoMatch, nullptr, {}, {}};
     const TensorBytes bytes{pair.old_bytes.subspan(old->offset, old->size),
                             pair.new_bytes.subspan(segment.offset, segment.size)};
-    if (std::ranges::equal(bytes.old_bytes, bytes.new_bytes)) return {};
+    if (std::memcmp(bytes.old_bytes.data(), bytes.new_bytes.data(), bytes.new_bytes.size()) == 0) {
+      return {};
+    }
     Entry entry{Fate::kNoGrid, nullptr, {}, {}};
     const auto type = delta::value_type(segment.type);
     if (type && float_shape(*type).exponent_mask != 0) {
@@ -209,7 +218,7 @@ Result<Report> Snapper::write(const Options& options, base::Sink& out) {
   for (size_t i = 0; i < segments.size(); ++i) state.cut(i, pieces);
 
   constexpr size_t kWindow = 32;
-  std::vector<std::vector<uint8_t>> made(pieces.size());
+  std::vector<Made> made(pieces.size());
   std::vector<Sums> parts(pieces.size());
   std::vector<Sums> sums(segments.size());
   Result<void> status;
@@ -220,18 +229,19 @@ Result<Report> Snapper::write(const Options& options, base::Sink& out) {
     const Stretch stretch = pieces[i].stretch;
     if (!entry.grid) {
       const uint64_t grain = entry.tensor != nullptr ? entry.tensor->value_bytes() : 1;
-      const auto bytes = state.pair.new_bytes.subspan(segment.offset + stretch.first * grain,
-                                                      stretch.count * grain);
-      made[i].assign(bytes.begin(), bytes.end());
+      made[i].bytes = state.pair.new_bytes.subspan(segment.offset + stretch.first * grain,
+                                                   stretch.count * grain);
       return;
     }
-    made[i].resize(stretch.count * entry.tensor->value_bytes());
+    const size_t size = stretch.count * entry.tensor->value_bytes();
+    made[i].buffer = std::make_unique_for_overwrite<uint8_t[]>(size);
+    made[i].bytes = {made[i].buffer.get(), size};
     parts[i] = entry.tensor->write(stretch, state.wanted_of(entry, options.grid), *entry.grid,
-                                   made[i].data());
+                                   made[i].buffer.get());
   };
   const auto take = [&](size_t i) {
-    status = out.write(made[i]);
-    done += made[i].size();
+    status = out.write(made[i].bytes);
+    done += made[i].bytes.size();
     sums[pieces[i].segment].add(parts[i]);
     made[i] = {};
     if (status && options.progress && !options.progress(done, state.pair.new_bytes.size())) {

@@ -12,6 +12,7 @@
 #include <random>
 
 #include "delta/predictors.h"
+#include "snap/tensor.h"
 #include "support/patch_maker.h"
 #include "support/temp_folder.h"
 
@@ -143,6 +144,73 @@ TEST(Snap, EveryValueIsOneOfTheGridAndTheCoderFindsIt) {
       const double bits = 8.0 * static_cast<double>(after) / 6400;
       EXPECT_LT(bits, grid < 1 ? 4.6 : grid < 2 ? 2.6 : 1.9);
       EXPECT_LT(after, before);
+    }
+  }
+}
+
+// Whether each value is grid_value() of an old one and the nearest number of steps.
+struct Written {
+  ValueType type;
+  std::vector<uint32_t> old_bits, new_bits;
+  void check(const Wanted& wanted, const Grid& grid) const {
+    const unsigned size = value_size(type);
+    const auto packed = [&](const std::vector<uint32_t>& all) {
+      Bytes bytes;
+      for (const uint32_t bits : all) {
+        for (unsigned i = 0; i < size; ++i) bytes.push_back(static_cast<uint8_t>(bits >> (8 * i)));
+      }
+      return bytes;
+    };
+    const Bytes old_bytes = packed(old_bits), new_bytes = packed(new_bits);
+    const auto tensor = float_tensor({type, true}, {old_bytes, new_bytes});
+    Bytes out(new_bytes.size());
+    tensor->write({0, old_bits.size()}, wanted, grid, out.data());
+    size_t wrong = 0;
+    for (size_t i = 0; i < old_bits.size(); ++i) {
+      const double update = real_of(type, new_bits[i]) - real_of(type, old_bits[i]);
+      const double steps = update / wanted.step;
+      const auto is = [&](double k) {  // both neighbours of a tie will do
+        return std::abs(steps - k) < 0.50001 &&
+               load_value(out.data() + i * size, size) ==
+                   grid_value(type, old_bits[i], grid, static_cast<int32_t>(k));
+      };
+      wrong += is(std::floor(steps)) || is(std::ceil(steps)) ? 0U : 1U;
+    }
+    EXPECT_EQ(wrong, 0U) << value_size(type) << " bytes, step " << wanted.step;
+  }
+};
+
+// All values of 16 bits as the old one, and updates of up to 2^18 steps.
+TEST(Snap, ValuesAreThoseOfTheDecoder) {
+  std::mt19937 random(3);
+  for (const ValueType type : {ValueType::kFloat16, ValueType::kBfloat16, ValueType::kFloat32}) {
+    const FloatShape shape = float_shape(type);
+    const uint32_t infinity = uint32_t{shape.exponent_mask} << shape.mantissa_bits;
+    const uint32_t sign = type == ValueType::kFloat32 ? 0x80000000U : 0x8000U;
+    const double largest = real_of(type, infinity - 1);
+    for (const double step : {0x1p-40, 0x1.5p-24, 0x1.1p-13, 0x1.7p-3, 11.0, 0x1p60}) {
+      Written written{type, {}, {}};
+      for (uint32_t i = 0; i < 0x10000; ++i) {
+        const uint32_t bits = type == ValueType::kFloat32 ? static_cast<uint32_t>(random()) : i;
+        if ((bits & infinity) == infinity) continue;
+        const double size = std::ldexp(1, static_cast<int>(random() % 20));
+        const double old_real = real_of(type, bits);
+        const double update = step * size * (static_cast<double>(random()) / 0x1p31 - 1) * 0.5;
+        const Scaled sum{std::llround(std::ldexp(update, 40 - std::ilogb(step * size))),
+                         std::ilogb(step * size) - 40};
+        Scaled old_scaled{};
+        ASSERT_TRUE(scaled_of(shape, bits, &old_scaled));
+        uint32_t moved = rounded_sum(shape, old_scaled, sum).bits;
+        // The type's own step may be larger than all of these.
+        if (std::abs(real_of(type, moved) - old_real) / step > 0x1p19) moved = bits;
+        if (std::abs(old_real) > largest / 2 && i % 3 == 0) moved = bits ^ sign;
+        if (std::abs(real_of(type, moved) - old_real) / step > 0x1p19) moved = bits;
+        written.old_bits.push_back(bits);
+        written.new_bits.push_back(moved);
+      }
+      const std::optional<Grid> grid = nearest_grid(step * 1.04);
+      ASSERT_TRUE(grid.has_value());
+      written.check({1, step}, *grid);
     }
   }
 }
