@@ -118,11 +118,11 @@ inline Real largest_of(Real (&values)[kRun]) {
 template <ValueType kType>
 class FloatTensor : public Tensor {
  public:
-  FloatTensor(bool is_matrix, TensorBytes bytes) : is_matrix_(is_matrix), bytes_(bytes) {}
+  FloatTensor(uint64_t row, TensorBytes bytes) : row_(row), bytes_(bytes) {}
 
   uint64_t count() const override { return bytes_.new_bytes.size() / kSize; }
   unsigned value_bytes() const override { return kSize; }
-  bool is_float_matrix() const override { return is_matrix_; }
+  bool is_float_matrix() const override { return row_ != 0; }
 
   Sums study(Stretch stretch) const override {
     Sums sums;
@@ -142,7 +142,7 @@ class FloatTensor : public Tensor {
 
   Sums weigh(Stretch stretch, const Wanted& wanted) const override {
     Sums sums;
-    if (!is_matrix_) return sums;
+    if (row_ == 0) return sums;
     const auto unit = static_cast<Real>(wanted.step);
     each_run(stretch, [&](const Run& run) {
       Real steps[kRun];
@@ -159,13 +159,32 @@ class FloatTensor : public Tensor {
     if (!(own > kLeastUnit) || !(own < kLargestUnit) || !(sums.largest / own < kMostSteps)) {
       return std::nullopt;
     }
-    if (!is_matrix_) return nearest_grid(own);
+    if (row_ == 0) return nearest_grid(own);
     // No value is a whole step away: all become old's, on whatever grid.
     return nearest_grid(sums.steps > 0 ? sums.squares / sums.steps : own);
   }
 
+  std::optional<Sample> sample() const override {
+    const uint64_t width = row_ != 0 ? row_ : count();
+    Sample sample;
+    for (const uint64_t i : sample_indices({count() / width, width}, sample)) {
+      Bits old_bits = 0, new_bits = 0;
+      std::memcpy(&old_bits, bytes_.old_bytes.data() + i * kSize, kSize);
+      std::memcpy(&new_bits, bytes_.new_bytes.data() + i * kSize, kSize);
+      const double old_real = double{real_of<kType>(old_bits)};
+      const double new_real = double{real_of<kType>(new_bits)};
+      sample.old_values.push_back(old_real);
+      sample.updates.push_back(new_real - old_real);
+      constexpr FloatShape kShape = float_shape(kType);
+      const int least = 1 - (kShape.exponent_mask >> 1);
+      const int exponent = new_real != 0 ? std::max(least, std::ilogb(new_real)) : least;
+      sample.resolutions.push_back(std::ldexp(1.0, exponent - kShape.mantissa_bits));
+    }
+    return sample;
+  }
+
   Sums write(Stretch stretch, const Wanted& wanted, const Grid& grid, uint8_t* out) const override {
-    const auto unit = static_cast<Real>(is_matrix_ ? wanted.step : step_of(grid));
+    const auto unit = static_cast<Real>(row_ != 0 ? wanted.step : step_of(grid));
     Sums sums;
     each_run(stretch, [&](const Run& run) {
       Real steps[kRun], reals[kRun];
@@ -222,7 +241,7 @@ class FloatTensor : public Tensor {
 
   // Vectors are few: a fine step of their own.
   double own_step(const Sums& sums, double step) const {
-    if (is_matrix_) return step;
+    if (row_ != 0) return step;
     return std::sqrt(sums.squares / static_cast<double>(count())) * kVectorGrid;
   }
 
@@ -272,7 +291,7 @@ class FloatTensor : public Tensor {
     }
   }
 
-  bool is_matrix_;
+  uint64_t row_;
   TensorBytes bytes_;
 };
 
@@ -290,11 +309,11 @@ std::optional<Grid> nearest_grid(double step) {
 std::unique_ptr<Tensor> float_tensor(FloatKind kind, TensorBytes bytes) {
   switch (kind.type) {
     case ValueType::kFloat32:
-      return std::make_unique<FloatTensor<ValueType::kFloat32>>(kind.is_matrix, bytes);
+      return std::make_unique<FloatTensor<ValueType::kFloat32>>(kind.row, bytes);
     case ValueType::kBfloat16:
-      return std::make_unique<FloatTensor<ValueType::kBfloat16>>(kind.is_matrix, bytes);
+      return std::make_unique<FloatTensor<ValueType::kBfloat16>>(kind.row, bytes);
     default:
-      return std::make_unique<FloatTensor<ValueType::kFloat16>>(kind.is_matrix, bytes);
+      return std::make_unique<FloatTensor<ValueType::kFloat16>>(kind.row, bytes);
   }
 }
 

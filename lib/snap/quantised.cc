@@ -24,6 +24,7 @@ constexpr double kActivationDrift =
     0.03;                             // of its range, up to which an activation keeps its scale
 constexpr double kLeastUse = 0.5;     // of a scale's range that the new weights must need
 constexpr double kInt8Reach = 127.5;  // in scales: half a step is clipped, as by rounding
+constexpr double kScaleBits = 16;  // what a scale that moves freely costs more than one that stays
 
 std::optional<Grid> integer_grid(double step) {
   return nearest_grid(std::max(1.0, std::nearbyint(step)));
@@ -135,12 +136,14 @@ struct Group {
   std::vector<double> old_scales, new_scales, scales;  // the last: those of the snapped file
   double old_zero = 0, new_zero = 0, zero = 0;
   bool comparable = false;  // scales are known of old and new, one zero point each
+  bool is_worth = true;     // on a grid
 };
 
 class Quantised {
  public:
-  Quantised(const delta::ComponentInput& pair, const std::vector<const Segment*>& matched)
-      : pair_(pair), segments_(pair.new_model->segments), matched_(matched) {}
+  Quantised(const delta::ComponentInput& pair, const std::vector<const Segment*>& matched,
+            double grid)
+      : pair_(pair), segments_(pair.new_model->segments), matched_(matched), grid_(grid) {}
 
   std::map<size_t, std::unique_ptr<Tensor>> run() {
     find_groups();
@@ -259,6 +262,30 @@ class Quantised {
     }
   }
 
+  // Some weights by channel. `wanted` gets their updates with the new weights in the old scales.
+  Sample sample_of(const Group& group, uint64_t inner, std::vector<double>& wanted) const {
+    const base::Bytes old_bytes = old_of(*group.values), new_bytes = new_of(*group.values);
+    const uint64_t channels = group.new_scales.size();
+    const std::vector<uint64_t>& shape = segments_[*group.values].shape;
+    const uint64_t rows = channels != 1 ? channels : shape.empty() ? 1 : shape.front();
+    const uint64_t width = old_bytes.size() / rows;
+    const bool is_last = channels != 1 && inner == 1;
+    Sample sample;
+    for (const uint64_t index : sample_indices({rows, width}, sample)) {
+      const uint64_t row = index / width;
+      const uint64_t at = is_last ? index % width * rows + row : index;
+      const uint64_t channel = channels != 1 ? row : 0;
+      const double old_value = static_cast<int8_t>(old_bytes[at]);
+      const double new_value = static_cast<int8_t>(new_bytes[at]);
+      sample.old_values.push_back(old_value);
+      sample.updates.push_back(new_value - old_value);
+      sample.resolutions.push_back(1);
+      wanted.push_back(new_value * group.new_scales[channel] / group.old_scales[channel] -
+                       old_value);
+    }
+    return sample;
+  }
+
   // Values of one channel that lie in a row; none where the channels' axis is not certain.
   std::optional<uint64_t> inner_of(const Group& group) const {
     const Segment& segment = segments_[*group.values];
@@ -296,11 +323,22 @@ class Quantised {
     }
     const auto inner = inner_of(group);
     if (!inner) return;
+    std::vector<double> updates;
+    const Sample sample = sample_of(group, *inner, updates);
+    double squares = 0;
+    for (const double update : updates) squares += update * update;
+    const double size = std::sqrt(squares / static_cast<double>(updates.size()));
+    const double step = std::max(1.0, std::nearbyint(grid_ * size));
+    const double scale_bits = kScaleBits * static_cast<double>(group.new_scales.size()) /
+                              static_cast<double>(new_of(*group.values).size());
+    group.is_worth = bits_in_steps(updates, step) < bits_as_it_is(sample) + scale_bits;
+    if (!group.is_worth) return;
+    const double reach_of_type = kInt8Reach + (step - 1) / 2;
     const std::vector<double> reach = reach_of(group, *inner);
     const double least = *std::ranges::min_element(group.old_scales);
     const Grid grid{1, static_cast<int16_t>(std::ilogb(least / 16))};
     for (size_t c = 0; c < reach.size(); ++c) {
-      const double needed = reach[c] * group.new_scales[c] / kInt8Reach;
+      const double needed = reach[c] * group.new_scales[c] / reach_of_type;
       const double old_scale = group.old_scales[c];
       group.scales[c] = old_scale;
       if (needed <= old_scale && needed >= kLeastUse * old_scale) continue;
@@ -360,20 +398,29 @@ class Quantised {
 
   void add_tensors(const Group& group) {
     if (group.values && matched_[*group.values] != nullptr) add_values(group);
+    add_scales(group);
     if (!group.comparable) return;
-    if (group.scales != group.new_scales) {
-      std::vector<uint8_t> bytes(4 * group.scales.size());
-      for (size_t c = 0; c < group.scales.size(); ++c) {
-        const auto bits = std::bit_cast<uint32_t>(static_cast<float>(group.scales[c]));
-        std::memcpy(bytes.data() + 4 * c, &bits, 4);
-      }
-      tensors_[*group.scale] = std::make_unique<FixedTensor>(bytes, bytes_of(*group.scale));
-    }
     if (group.zero_point && group.zero != group.new_zero) {  // then it is the old one
       const base::Bytes bytes = old_of(*group.zero_point);
       tensors_[*group.zero_point] = std::make_unique<FixedTensor>(
           std::vector<uint8_t>(bytes.begin(), bytes.end()), bytes_of(*group.zero_point));
     }
+  }
+
+  // Scales that are not decided here stay as in new: their values were said in them.
+  void add_scales(const Group& group) {
+    if (!group.scale || matched_[*group.scale] == nullptr) return;
+    const TensorBytes pair = bytes_of(*group.scale);
+    if (!group.comparable || group.scales == group.new_scales) {
+      if (!std::ranges::equal(pair.old_bytes, pair.new_bytes)) tensors_[*group.scale] = nullptr;
+      return;
+    }
+    std::vector<uint8_t> bytes(4 * group.scales.size());
+    for (size_t c = 0; c < group.scales.size(); ++c) {
+      const auto bits = std::bit_cast<uint32_t>(static_cast<float>(group.scales[c]));
+      std::memcpy(bytes.data() + 4 * c, &bits, 4);
+    }
+    tensors_[*group.scale] = std::make_unique<FixedTensor>(bytes, pair);
   }
 
   void add_values(const Group& group) {
@@ -392,6 +439,10 @@ class Quantised {
       rescaling.inner = segment.role == Role::kBias ? 1 : inner_of(group).value_or(1);
     }
     const TensorBytes bytes = bytes_of(*group.values);
+    if (!group.is_worth) {
+      tensors_[*group.values] = nullptr;
+      return;
+    }
     const bool in_place = rescaling.ratios == std::vector{1.0} && group.zero == group.new_zero;
     if (in_place && std::ranges::equal(bytes.old_bytes, bytes.new_bytes)) return;
     tensors_[*group.values] = std::make_unique<IntegerTensor>(*type, bytes, std::move(rescaling));
@@ -400,6 +451,7 @@ class Quantised {
   const delta::ComponentInput& pair_;
   const std::vector<Segment>& segments_;
   const std::vector<const Segment*>& matched_;
+  double grid_;
   std::map<std::string, Group> groups_;
   std::map<size_t, std::unique_ptr<Tensor>> tensors_;
 };
@@ -515,8 +567,8 @@ class BlockTensor : public Tensor {
 }  // namespace
 
 std::map<size_t, std::unique_ptr<Tensor>> quantised_tensors(
-    const delta::ComponentInput& pair, const std::vector<const Segment*>& matched) {
-  return Quantised(pair, matched).run();
+    const delta::ComponentInput& pair, const std::vector<const Segment*>& matched, double grid) {
+  return Quantised(pair, matched, grid).run();
 }
 
 std::unique_ptr<Tensor> block_tensor(const model::BlockLayout& block, TensorBytes bytes) {

@@ -20,7 +20,9 @@ using model::Segment;
 
 constexpr uint64_t kStretchBytes = uint64_t{1} << 18;
 constexpr double kMostOfOwn = 2;
-constexpr std::string_view kFateNames[] = {"equal", "snapped", "no match", "not finite", "no grid"};
+constexpr double kCoderSkill = 0.9;  // what the coder's contexts make of an estimate
+constexpr std::string_view kFateNames[] = {"equal",      "snapped", "no match",
+                                           "not finite", "no grid", "no gain"};
 
 // Bytes of the snapped file: of new, or made.
 struct Made {
@@ -28,8 +30,12 @@ struct Made {
   std::unique_ptr<uint8_t[]> buffer;
 };
 
-bool is_matrix(const Segment& segment) {
-  return std::ranges::count_if(segment.shape, [](uint64_t size) { return size > 1; }) > 1;
+// Values of a row of a matrix; 0 for vectors.
+uint64_t row_of(const Segment& segment) {
+  if (std::ranges::count_if(segment.shape, [](uint64_t size) { return size > 1; }) < 2) return 0;
+  const uint64_t count = segment.size / model::element_size(segment.type);
+  if (segment.row_elements != 0) return segment.row_elements;
+  return count / segment.shape.front();
 }
 
 // Whether the values of such a file can be replaced in place.
@@ -81,16 +87,26 @@ struct Snapper::State {
   }
 
   void find_tensors() {
-    std::vector<const Segment*> matched = delta::match_tensors(pair);
+    matched = delta::match_tensors(pair);
     const auto& segments = pair.new_model->segments;
     for (size_t i = 0; i < segments.size(); ++i) {
       if (!is_like(segments[i], matched[i])) matched[i] = nullptr;
       if (segments[i].role == model::Role::kOther) continue;
       entries[i] = entry_of(segments[i], matched[i]);
     }
-    for (auto& [i, tensor] : quantised_tensors(pair, matched)) {
-      entries[i] = {Fate::kSnapped, std::move(tensor), {}, {}};
+  }
+
+  // What integers become depends on the grid, for their scales do.
+  void find_quantised(double grid, unsigned jobs) {
+    const auto& segments = pair.new_model->segments;
+    for (const size_t i : quantised) entries[i] = entry_of(segments[i], matched[i]);
+    quantised.clear();
+    for (auto& [i, tensor] : quantised_tensors(pair, matched, grid)) {
+      const Fate fate = tensor != nullptr ? Fate::kSnapped : Fate::kNoGain;
+      entries[i] = {fate, std::move(tensor), {}, {}};
+      quantised.push_back(i);
     }
+    if (!quantised.empty()) look(jobs);
   }
 
   static bool is_like(const Segment& segment, const Segment* old) {
@@ -108,7 +124,7 @@ struct Snapper::State {
     Entry entry{Fate::kNoGrid, nullptr, {}, {}};
     const auto type = delta::value_type(segment.type);
     if (type && float_shape(*type).exponent_mask != 0) {
-      entry.tensor = float_tensor({*type, is_matrix(segment)}, bytes);
+      entry.tensor = float_tensor({*type, row_of(segment)}, bytes);
     } else if (segment.block.size != 0) {
       entry.tensor = block_tensor(segment.block, bytes);
     }
@@ -186,12 +202,25 @@ struct Snapper::State {
       all.add(sums[i]);
       entry.grid = entry.tensor->choose(all, wanted_of(entry, grid));
       entry.fate = entry.grid ? Fate::kSnapped : Fate::kNoGrid;
+      if (entry.grid && !is_worth(*entry.tensor, wanted_of(entry, grid), *entry.grid)) {
+        entry.grid.reset();
+        entry.fate = Fate::kNoGain;
+      }
     }
   }
 
+  static bool is_worth(const Tensor& tensor, const Wanted& wanted, const Grid& grid) {
+    const auto sample = tensor.sample();
+    if (!sample) return true;
+    const double step = tensor.is_float_matrix() ? wanted.step : step_of(grid);
+    return bits_in_steps(sample->updates, step) < kCoderSkill * bits_as_it_is(*sample);
+  }
+
   delta::ComponentInput pair;
-  std::vector<Entry> entries;  // of new's segments
-  double matrix_update = 0;    // root mean square over the matrices that changed
+  std::vector<const Segment*> matched;  // of old, like new's segments
+  std::vector<Entry> entries;           // of new's segments
+  std::vector<size_t> quantised;        // those of the last grid
+  double matrix_update = 0;             // root mean square over the matrices that changed
 };
 
 Snapper::Snapper(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -213,6 +242,7 @@ Result<Report> Snapper::write(const Options& options, base::Sink& out) {
   }
   State& state = *state_;
   const auto& segments = state.pair.new_model->segments;
+  state.find_quantised(options.grid, options.jobs);
   state.choose_grids(options.grid, options.jobs);
   std::vector<State::Piece> pieces;
   for (size_t i = 0; i < segments.size(); ++i) state.cut(i, pieces);

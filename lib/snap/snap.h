@@ -7,8 +7,9 @@
 // leaves its update unbiased (k * step against the update, least squares). No matrix gets more than
 // twice the step that its own update would give. Vectors get a step of
 // their own, 1/16 of their update's root mean square. Container, shapes, names and sizes stay as in
-// new, and so do tensors without a match of equal shape in old, with infinities or NaN, or of a
-// type that has no grid. The bytes depend on nothing but old, new and the options.
+// new, and so do tensors without a match of equal shape in old, with infinities or NaN, of a type
+// that has no grid, or whose update would not get smaller (worth.h). The bytes depend on nothing
+// but old, new and the options.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -42,8 +43,10 @@ enum class Fate : uint8_t {
   kNoMatch,    // no tensor of old has its name, type and shape
   kNotFinite,  // holds infinities or NaN
   kNoGrid,     // its type has no grid, or its update is too large for one
+  kNoGain,     // its update is as small as it is: the coder finds its structure
 };
-std::string_view fate_name(Fate fate);  // "equal", "snapped", "no match", "not finite", "no grid"
+// "equal", "snapped", "no match", "not finite", "no grid", "no gain"
+std::string_view fate_name(Fate fate);
 
 struct TensorReport {
   size_t segment = 0;  // index into the new model's segments

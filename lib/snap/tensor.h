@@ -14,6 +14,7 @@
 #include "apply/prediction.h"
 #include "base/file.h"
 #include "snap/snap.h"
+#include "snap/worth.h"
 
 namespace tensorpatch::snap {
 
@@ -67,6 +68,8 @@ class Tensor {
   virtual Sums weigh(Stretch, const Wanted&) const { return {}; }
   // The grid that follows from the sums of all stretches; none: the tensor stays as in new.
   virtual std::optional<Grid> choose(const Sums& sums, const Wanted& wanted) const = 0;
+  // Some of its values, for its worth on a grid; none: it is worth it.
+  virtual std::optional<Sample> sample() const { return std::nullopt; }
   // Writes the snapped stretch; errors, moved.
   virtual Sums write(Stretch stretch, const Wanted& wanted, const Grid& grid,
                      uint8_t* out) const = 0;
@@ -75,7 +78,7 @@ class Tensor {
 // A tensor of floats: type is kFloat16, kBfloat16 or kFloat32.
 struct FloatKind {
   ValueType type;
-  bool is_matrix;
+  uint64_t row;  // values of a row of a matrix; 0: a vector
 };
 std::unique_ptr<Tensor> float_tensor(FloatKind kind, TensorBytes bytes);
 
