@@ -4,9 +4,9 @@
 The same files, bit for bit, on every machine: Python's standard library only, and of its random
 numbers only random(). A keyword-spotting-like net (convolution, depthwise convolution, dense layer)
 as TFLite (int8 with a scale a channel; float32; float32 with its buffers behind the FlatBuffer), as
-safetensors (F32, F16, BF16), ONNX, GGUF (F32 and Q8_0), NumPy's npz, and as PyTorch saves it, with
-and without zip. v2 is v1 after a little more training;
-`renamed` and `reordered` hold the values of v2. --small shrinks the layers to a few bytes.
+safetensors (F32, F16, BF16), ONNX (float32; int8 in QDQ), GGUF (F32 and Q8_0), NumPy's npz, and as
+PyTorch saves it, with and without zip. v2 is v1 after a little more training; `renamed` and
+`reordered` hold the values of v2. --small shrinks the layers to a few bytes.
 SPDX-License-Identifier: Apache-2.0
 """
 import argparse
@@ -271,6 +271,46 @@ def onnx(net):
     return proto((1, 8), (2, b"test"), (7, proto(*graph)), (8, proto((1, b""), (2, 17))))
 
 
+def onnx_qdq(net, activation_scale):
+    """Two layers in int8 between QuantizeLinear and DequantizeLinear, a scale for each channel."""
+    nodes, tensors = [], []
+
+    def tensor(name, dimensions, kind, content):
+        tensors.append((5, proto(*[(1, d) for d in dimensions], (2, kind), (8, name.encode()),
+                                 (9, content))))
+
+    def node(op, inputs, out, *attributes):
+        nodes.append((1, proto(*[(1, name.encode()) for name in inputs], (2, out.encode()),
+                               (4, op), *[(5, a) for a in attributes])))
+
+    axis = proto((1, b"axis"), (3, 0), (20, 2))
+    tensor("x/scale", [], 1, struct.pack("<f", activation_scale))
+    tensor("x/zero_point", [], 3, struct.pack("<b", -3))
+    node(b"QuantizeLinear", ["input", "x/scale", "x/zero_point"], "x/quantised")
+    node(b"DequantizeLinear", ["x/quantised", "x/scale", "x/zero_point"], "x")
+    for layer, op in (("conv", b"Conv"), ("fc", b"Gemm")):
+        kernel, bias = net.values[layer + "/kernel"], net.values[layer + "/bias"]
+        shape = net.shapes[layer + "/kernel"]
+        codes, scales = quantise(kernel, shape)
+        activation, = struct.unpack("<f", struct.pack("<f", activation_scale))
+        products = [s * activation for s in scales]
+        rounded = [round(v / s) for v, s in zip(bias, products)]
+        for part, kind, own_shape, content, of in (
+                ("kernel", 3, shape, struct.pack(f"<{len(codes)}b", *codes), scales),
+                ("bias", 6, [len(bias)], struct.pack(f"<{len(bias)}i", *rounded), products)):
+            name = f"{layer}/{part}"
+            tensor(name, own_shape, kind, content)
+            tensor(name + "/scale", [len(of)], 1, struct.pack(f"<{len(of)}f", *of))
+            tensor(name + "/zero_point", [len(of)], kind, bytes(len(of) * (1 if kind == 3 else 4)))
+            node(b"DequantizeLinear", [name, name + "/scale", name + "/zero_point"], name + "/real",
+                 axis)
+        node(op, ["x", f"{layer}/kernel/real", f"{layer}/bias/real"], f"{layer}/out")
+    real = proto((1, proto((1, 1), (2, b""))))  # a type: a tensor of float32
+    graph = proto(*nodes, (2, b"test"), *tensors, (11, proto((1, b"input"), (2, real))),
+                  *[(12, proto((1, out), (2, real))) for out in (b"conv/out", b"fc/out")])
+    return proto((1, 8), (2, b"test"), (7, graph), (8, proto((1, b""), (2, 17))))
+
+
 def q8_0(values):
     """Blocks of 32 int8 values behind their scale as float16."""
     out = b""
@@ -402,6 +442,7 @@ def main():
         files[f"{version}.f32.tflite"] = tflite(net, is_int8=False)
         files[f"{version}.behind.tflite"] = tflite_with_buffers_behind(net)
         files[f"{version}.onnx"] = onnx(net)
+        files[f"{version}.qdq.onnx"] = onnx_qdq(net, 0.5 if version == "v1" else 0.505)
         files[f"{version}.gguf"] = gguf(net)
         files[f"{version}.npz"] = npz(net)
         files[f"{version}.pt"] = torch_zip(net)

@@ -173,12 +173,10 @@ class FloatTensor : public Tensor {
       std::memcpy(&new_bits, bytes_.new_bytes.data() + i * kSize, kSize);
       const double old_real = double{real_of<kType>(old_bits)};
       const double new_real = double{real_of<kType>(new_bits)};
-      sample.old_values.push_back(old_real);
-      sample.updates.push_back(new_real - old_real);
       constexpr FloatShape kShape = float_shape(kType);
       const int least = 1 - (kShape.exponent_mask >> 1);
       const int exponent = new_real != 0 ? std::max(least, std::ilogb(new_real)) : least;
-      sample.resolutions.push_back(std::ldexp(1.0, exponent - kShape.mantissa_bits));
+      sample.add({old_real, new_real - old_real, std::ldexp(1.0, exponent - kShape.mantissa_bits)});
     }
     return sample;
   }

@@ -262,28 +262,44 @@ class Quantised {
     }
   }
 
-  // Some weights by channel. `wanted` gets their updates with the new weights in the old scales.
-  Sample sample_of(const Group& group, uint64_t inner, std::vector<double>& wanted) const {
+  // Some weights by channel: as they are, and the new ones said in the old scales.
+  struct Samples {
+    Sample plain, rescaled;
+  };
+  Samples samples_of(const Group& group, uint64_t inner) const {
     const base::Bytes old_bytes = old_of(*group.values), new_bytes = new_of(*group.values);
-    const uint64_t channels = group.new_scales.size();
     const std::vector<uint64_t>& shape = segments_[*group.values].shape;
+    const uint64_t channels = group.new_scales.size();
     const uint64_t rows = channels != 1 ? channels : shape.empty() ? 1 : shape.front();
     const uint64_t width = old_bytes.size() / rows;
     const bool is_last = channels != 1 && inner == 1;
-    Sample sample;
-    for (const uint64_t index : sample_indices({rows, width}, sample)) {
-      const uint64_t row = index / width;
+    Samples samples;
+    const std::vector<uint64_t> indices = sample_indices({rows, width}, samples.plain);
+    samples.rescaled = samples.plain;
+    for (const uint64_t index : indices) {
+      const uint64_t row = index / width, channel = channels != 1 ? row : 0;
       const uint64_t at = is_last ? index % width * rows + row : index;
-      const uint64_t channel = channels != 1 ? row : 0;
       const double old_value = static_cast<int8_t>(old_bytes[at]);
       const double new_value = static_cast<int8_t>(new_bytes[at]);
-      sample.old_values.push_back(old_value);
-      sample.updates.push_back(new_value - old_value);
-      sample.resolutions.push_back(1);
-      wanted.push_back(new_value * group.new_scales[channel] / group.old_scales[channel] -
-                       old_value);
+      const double ratio = group.new_scales[channel] / group.old_scales[channel];
+      samples.plain.add({old_value, new_value - old_value, 1});
+      samples.rescaled.add({old_value, new_value * ratio - old_value, ratio});
     }
-    return sample;
+    return samples;
+  }
+
+  // The step of the grid, in units of the old scales, if that makes the update smaller.
+  std::optional<double> worthy_step(const Group& group, uint64_t inner) const {
+    const auto [plain, rescaled] = samples_of(group, inner);
+    double squares = 0;
+    for (const double update : rescaled.updates) squares += update * update;
+    const double size = std::sqrt(squares / static_cast<double>(rescaled.updates.size()));
+    const double step = std::max(1.0, std::nearbyint(grid_ * size));
+    const double scale_bits = kScaleBits * static_cast<double>(group.new_scales.size()) /
+                              static_cast<double>(new_of(*group.values).size());
+    const double bits = std::min(bits_as_it_is(plain), bits_as_it_is(rescaled)) + scale_bits;
+    if (bits_in_steps(rescaled.updates, step) >= bits) return std::nullopt;
+    return step;
   }
 
   // Values of one channel that lie in a row; none where the channels' axis is not certain.
@@ -323,17 +339,10 @@ class Quantised {
     }
     const auto inner = inner_of(group);
     if (!inner) return;
-    std::vector<double> updates;
-    const Sample sample = sample_of(group, *inner, updates);
-    double squares = 0;
-    for (const double update : updates) squares += update * update;
-    const double size = std::sqrt(squares / static_cast<double>(updates.size()));
-    const double step = std::max(1.0, std::nearbyint(grid_ * size));
-    const double scale_bits = kScaleBits * static_cast<double>(group.new_scales.size()) /
-                              static_cast<double>(new_of(*group.values).size());
-    group.is_worth = bits_in_steps(updates, step) < bits_as_it_is(sample) + scale_bits;
-    if (!group.is_worth) return;
-    const double reach_of_type = kInt8Reach + (step - 1) / 2;
+    const std::optional<double> step = worthy_step(group, *inner);
+    group.is_worth = step.has_value();
+    if (!step) return;
+    const double reach_of_type = kInt8Reach + (*step - 1) / 2;
     const std::vector<double> reach = reach_of(group, *inner);
     const double least = *std::ranges::min_element(group.old_scales);
     const Grid grid{1, static_cast<int16_t>(std::ilogb(least / 16))};

@@ -23,6 +23,15 @@ struct Sample {
   std::vector<double> old_values;   // in any unit
   std::vector<double> updates;      // new - old
   std::vector<double> resolutions;  // the distance of a new value to the next one of its type
+
+  struct Value {
+    double old_value, update, resolution;
+  };
+  void add(const Value& value) {
+    old_values.push_back(value.old_value);
+    updates.push_back(value.update);
+    resolutions.push_back(value.resolution);
+  }
 };
 
 // Where the values of a sample lie in a matrix of `rows` rows of `width` values.

@@ -398,6 +398,11 @@ Result<Made> make_bundle(const PackOptions& options, const Inputs& inputs,
     profile.limits = *limits;
     way.flags |= format::kFlagInPlace;
   }
+  for (const auto& fact : options.metadata) {
+    if (!is_snap_key(fact.first)) continue;
+    return fail(TENSORPATCH_E_USAGE, "only a report of snap may tell " + fact.first,
+                "facts that begin with snap. are those of docs/FORMAT.md; use another name");
+  }
   auto marks = snap_metadata(options.snap_reports, {inputs.old_digests, inputs.new_digests});
   if (!marks) return tl::unexpected(marks.error());
   auto patches = encode(options, inputs, profile);

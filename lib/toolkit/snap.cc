@@ -113,8 +113,10 @@ class Run {
     report_.format = model::format_name(new_model_.format);
     if (!old_model_.warning.empty()) report_.warning = "old: " + old_model_.warning;
     report_.new_size = new_file_.bytes().size();
-    report_.old_digest = bundle::sha256(old_file_.bytes());
-    report_.new_digest = bundle::sha256(new_file_.bytes());
+    if (takes_digests()) {
+      report_.old_digest = bundle::sha256(old_file_.bytes());
+      report_.new_digest = bundle::sha256(new_file_.bytes());
+    }
     auto snapper = snap::Snapper::study(
         {old_file_.bytes(), new_file_.bytes(), &old_model_, &new_model_}, options_.jobs);
     if (!snapper) return tl::unexpected(snapper.error());
@@ -302,14 +304,18 @@ class Run {
     return {};
   }
 
+  bool takes_digests() const {
+    return options_.evaluation || options_.digests == SnapOptions::Digests::kTaken;
+  }
+
   Result<void> write_output(double grid) {
     auto file = base::OutputFile::create(options_.output,
                                          {.replace = options_.existing == Existing::kReplace});
     if (!file) return tl::unexpected(file.error());
     DigestSink sink(**file);
-    auto snapped = write(grid, sink);
+    auto snapped = write(grid, takes_digests() ? static_cast<base::Sink&>(sink) : **file);
     if (!snapped) return tl::unexpected(snapped.error());
-    report_.snapped_digest = sink.finish();
+    if (takes_digests()) report_.snapped_digest = sink.finish();
     if (const auto known = candidates_.find(grid); known != candidates_.end()) {
       report_.snapped_score = known->second.score;
     }

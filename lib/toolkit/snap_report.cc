@@ -136,6 +136,12 @@ std::string snap_report_json(const SnapReport& report) {
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
+bool is_snap_key(std::string_view key) {
+  if (!key.starts_with("snap")) return false;
+  const size_t end = key.find_first_not_of("0123456789", 4);
+  return end != std::string_view::npos && key[end] == '.';
+}
+
 Result<Metadata> snap_metadata(const std::vector<Path>& reports, const UpdateDigests& digests) {
   Metadata metadata;
   for (const Path& path : reports) {

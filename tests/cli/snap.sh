@@ -146,6 +146,8 @@ ok inspect c.tpb --json
 json 'j["metadata"]["snap.grid"] == "1.0"'
 says "$(sha256sum new.safetensors | cut -d ' ' -f 1)"
 refuse 2 'report of other files' pack old.safetensors a.safetensors -o x.tpb --snap-report snap.json
+refuse 2 'only a report of snap' pack old.safetensors c.safetensors -o x.tpb --meta snap.grid=0.1
+ok pack old.safetensors c.safetensors -o y.tpb --key k --meta snapshot=nightly
 refuse 1 'not the report' pack old.safetensors c.safetensors -o x.tpb --snap-report c.safetensors
 
 # The page, in a browser without a window: drawn, no error, nothing fetched.

@@ -257,16 +257,127 @@ TEST(Snap, WhatHasNoGridStaysAsInNew) {
   EXPECT_EQ(fates, (std::vector{Fate::kEqual, Fate::kNoMatch, Fate::kNotFinite, Fate::kNoMatch}));
 }
 
+// v1 and v2 of a generated model.
+test::FilePair model_pair(const std::string& kind) {
+  const auto load = [&](const char* version) {
+    const std::string text =
+        test::read_file(std::string(TENSORPATCH_TEST_MODELS "/") + version + "." + kind);
+    return Bytes(text.begin(), text.end());
+  };
+  return {load("v1"), load("v2")};
+}
+
+// Tensors of a file as doubles, by name.
+class Tensors {
+ public:
+  explicit Tensors(const Bytes& file) : file_(file), model_(model::parse(file)) {}
+  std::vector<double> operator[](const std::string& name) const {
+    std::vector<double> values;
+    for (const model::Segment& segment : model_.segments) {
+      if (segment.name != name) continue;
+      const unsigned size = model::element_size(segment.type);
+      for (uint64_t at = segment.offset; at < segment.offset + segment.size; at += size) {
+        const uint32_t bits = load_value(file_.data() + at, size);
+        values.push_back(segment.type == model::ElementType::kFloat32
+                             ? double{std::bit_cast<float>(bits)}
+                         : size == 1 ? static_cast<double>(static_cast<int8_t>(bits))
+                                     : static_cast<double>(static_cast<int32_t>(bits)));
+      }
+    }
+    EXPECT_FALSE(values.empty()) << name;
+    return values;
+  }
+
+ private:
+  const Bytes& file_;
+  model::Model model_;
+};
+
+// Old scales where they will do, biases said in the product of two, and what all of it means near
+// to new.
+TEST(Snap, QuantisedLayersKeepTheirMeaning) {
+  for (const std::string kind : {"qdq.onnx", "int8.tflite"}) {
+    SCOPED_TRACE(kind);
+    const test::FilePair pair = model_pair(kind);
+    const std::string activation = kind == "qdq.onnx" ? "input/scale" : "";
+    for (const double grid : {0.25, 2.0}) {
+      const Snapped snapped = snap_pair(pair, grid);
+      const Tensors of_old(pair.old_file), of_new(pair.new_file), of_snapped(snapped.file);
+      double input = 0.5;
+      if (!activation.empty()) {
+        EXPECT_NE(of_new[activation], of_old[activation]);
+        EXPECT_EQ(of_snapped[activation], of_old[activation]);
+        input = of_snapped[activation][0];
+      }
+      for (const std::string layer : {"conv", "fc"}) {
+        const auto scales = of_snapped[layer + "/kernel/scale"];
+        const auto bias_scales = of_snapped[layer + "/bias/scale"];
+        const auto new_scales = of_new[layer + "/kernel/scale"];
+        const auto values = of_snapped[layer + "/kernel"], wanted = of_new[layer + "/kernel"];
+        const auto biases = of_snapped[layer + "/bias"], new_biases = of_new[layer + "/bias"];
+        const auto new_bias_scales = of_new[layer + "/bias/scale"];
+        const size_t inner = values.size() / scales.size();
+        double squares = 0, kept = 0;
+        for (size_t i = 0; i < values.size(); ++i) {
+          const size_t c = i / inner;
+          squares += std::pow((values[i] * scales[c] - wanted[i] * new_scales[c]) / scales[c], 2);
+        }
+        EXPECT_LT(std::sqrt(squares / static_cast<double>(values.size())), grid < 1 ? 0.5 : 1.2);
+        for (size_t c = 0; c < scales.size(); ++c) {
+          EXPECT_NEAR(bias_scales[c], scales[c] * input, 1e-6 * bias_scales[c]);
+          EXPECT_NEAR(biases[c] * bias_scales[c], new_biases[c] * new_bias_scales[c], 2e-3);
+          kept += scales[c] == of_old[layer + "/kernel/scale"][c] ? 1 : 0;
+        }
+        const double least = grid > 1 ? static_cast<double>(scales.size()) / 5 : 0;
+        EXPECT_GE(kept, least) << layer;
+      }
+      const auto before = static_cast<double>(patch_size(pair.old_file, pair.new_file));
+      const auto after = static_cast<double>(patch_size(pair.old_file, snapped.file));
+      EXPECT_LT(after, before * (grid > 1 ? 0.8 : 1.01));
+    }
+  }
+}
+
+// A merged low-rank update and scaled rows, which the coder finds without any loss.
+TEST(Snap, AnUpdateOfAStructureStays) {
+  std::mt19937 random(5);
+  std::normal_distribution<double> normal;
+  constexpr size_t kRows = 96, kColumns = 128;
+  std::vector<double> down(kColumns), up(kRows), gains(kRows);
+  for (double& value : down) value = normal(random);
+  for (double& value : up) value = 0.002 * normal(random);
+  for (double& value : gains) value = 1 + 0.05 * normal(random);
+  for (const Kind& kind : kinds()) {
+    SCOPED_TRACE(kind.name);
+    std::vector<Values> olds, news;
+    for (const char* name : {"dense", "gains", "rank"}) {  // as the file has them, by name
+      olds.push_back({name, {kRows, kColumns}, {}});
+      news.push_back({name, {kRows, kColumns}, {}});
+      for (size_t i = 0; i < kRows * kColumns; ++i) {
+        const size_t row = i / kColumns, column = i % kColumns;
+        olds.back().bits.push_back(bits_of(kind.type, normal(random) * 0.05));
+        const double value = real_of(kind.type, olds.back().bits.back());
+        const double noise = 0.002 * normal(random);
+        const double update = *name == 'd'   ? noise
+                              : *name == 'g' ? value * (gains[row] - 1)
+                                             : up[row] * down[column];
+        news.back().bits.push_back(bits_of(kind.type, value + update));
+      }
+    }
+    const test::FilePair pair{safetensors(kind.name, olds), safetensors(kind.name, news)};
+    const Snapped snapped = snap_pair(pair, 0.25);
+    std::vector<Fate> fates;
+    for (const TensorReport& tensor : snapped.report.tensors) fates.push_back(tensor.fate);
+    EXPECT_EQ(fates, (std::vector{Fate::kSnapped, Fate::kNoGain, Fate::kNoGain}));
+    EXPECT_LT(patch_size(pair.old_file, snapped.file), patch_size(pair.old_file, pair.new_file));
+  }
+}
+
 TEST(Snap, EveryContainerKeepsItsLayout) {
-  for (const char* kind : {"int8.tflite", "f32.tflite", "behind.tflite", "onnx", "gguf",
+  for (const char* kind : {"int8.tflite", "f32.tflite", "behind.tflite", "onnx", "qdq.onnx", "gguf",
                            "f16.safetensors", "bf16.safetensors"}) {
     SCOPED_TRACE(kind);
-    const auto load = [&](const char* version) {
-      const std::string text =
-          test::read_file(std::string(TENSORPATCH_TEST_MODELS "/") + version + "." + kind);
-      return Bytes(text.begin(), text.end());
-    };
-    const test::FilePair pair{load("v1"), load("v2")};
+    const test::FilePair pair = model_pair(kind);
     const Snapped snapped = snap_pair(pair, 1);
     EXPECT_TRUE(same_layout(snapped.model, model::parse(pair.new_file)));
     EXPECT_LT(patch_size(pair.old_file, snapped.file),

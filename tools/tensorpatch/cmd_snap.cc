@@ -145,6 +145,14 @@ std::string report_text(const Options& options, const toolkit::SnapReport& repor
   return text + curve_text(report) + tensors_text(report);
 }
 
+// Whether the update to the snapped model is no smaller than to the new one, as far as is known.
+bool is_needless(const toolkit::SnapReport& report) {
+  if (!report.grid) return false;
+  if (report.snapped_patch_size) return *report.snapped_patch_size >= *report.new_patch_size;
+  return std::ranges::none_of(report.tensors,
+                              [](const auto& tensor) { return tensor.fate == "snapped"; });
+}
+
 bool is_page(const std::string& path) {
   return path.ends_with(".html") || path.ends_with(".htm");
 }
@@ -163,7 +171,11 @@ Result<toolkit::SnapOptions> snap_options(const Options& options, Terminal& term
   snap.profile = options.profile;
   snap.jobs = options.jobs;
   snap.progress = terminal.progress();
-  if (!options.reports.empty()) snap.sizes = toolkit::SnapOptions::Sizes::kMeasured;
+  if (!options.reports.empty()) {
+    snap.sizes = toolkit::SnapOptions::Sizes::kMeasured;
+  } else if (!terminal.is_json()) {
+    snap.digests = toolkit::SnapOptions::Digests::kNotTaken;  // the text does not tell them
+  }
   if (options.command->count("--eval") != 0) {
     snap.evaluation = options.evaluation;
     snap.evaluation->timeout = std::chrono::seconds(options.timeout);
@@ -206,6 +218,9 @@ Result<int> run(const Options& options, Terminal& terminal) {
   }
   if (snap->grid.value_or(0) > 0.5 && !snap->evaluation) {
     terminal.warning("a grid above 0.5 without --eval may cost accuracy that nobody looked for");
+  }
+  if (is_needless(*report)) {
+    terminal.warning("the update does not get smaller: the new model may be shipped as it is");
   }
   if (report->grid) terminal.warning(kOnlyThis);
   terminal.result(report_text(options, *report), json);

@@ -31,6 +31,7 @@ class Terminal {
   Terminal& operator=(const Terminal&) = delete;
 
   void use_json() { json_ = true; }
+  bool is_json() const { return json_; }
 
   // The result of a command: `text` for people, or with --json `json`.
   void result(std::string_view text, const Json& json);

@@ -308,6 +308,8 @@ struct SnapOptions {
   std::optional<double> grid;
   std::optional<Evaluation> evaluation;
   enum class Sizes : uint8_t { kNotMeasured, kMeasured } sizes = Sizes::kNotMeasured;
+  // Of the files, for the report: as much work as all the rest. Always taken with an evaluation.
+  enum class Digests : uint8_t { kTaken, kNotTaken } digests = Digests::kTaken;
   std::string profile = "linux";  // for which sizes are measured
   unsigned jobs = 0;
   ProgressCallback progress;
@@ -327,7 +329,7 @@ struct SnapTensor {
   std::string type;
   std::vector<uint64_t> shape;
   uint64_t size = 0;
-  std::string fate;                      // "snapped", "equal", "no match", "not finite", "no grid"
+  std::string fate;                      // "snapped", "equal", or why it stays: "no gain", ...
   double step = 0;                       // of its grid; 0: none
   double share_moved = 0;                // of the values
   double update = 0;                     // root mean square of new - old
