@@ -298,7 +298,7 @@ class Quantised {
     const double scale_bits = kScaleBits * static_cast<double>(group.new_scales.size()) /
                               static_cast<double>(new_of(*group.values).size());
     const double bits = std::min(bits_as_it_is(plain), bits_as_it_is(rescaled)) + scale_bits;
-    if (bits_in_steps(rescaled.updates, step) >= bits) return std::nullopt;
+    if (is_pruned(plain) || bits_in_steps(rescaled.updates, step) >= bits) return std::nullopt;
     return step;
   }
 

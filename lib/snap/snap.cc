@@ -213,7 +213,8 @@ struct Snapper::State {
     const auto sample = tensor.sample();
     if (!sample) return true;
     const double step = tensor.is_float_matrix() ? wanted.step : step_of(grid);
-    return bits_in_steps(sample->updates, step) < kCoderSkill * bits_as_it_is(*sample);
+    return !is_pruned(*sample) &&
+           bits_in_steps(sample->updates, step) < kCoderSkill * bits_as_it_is(*sample);
   }
 
   delta::ComponentInput pair;

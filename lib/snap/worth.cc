@@ -14,6 +14,8 @@ namespace {
 constexpr size_t kMostRank = 16;
 constexpr double kFactorBits = 16;  // of a factor or a gain, after the coder
 constexpr int kMostLength = 64;
+constexpr double kPrunedShare = 0.2;
+constexpr double kEvident = 0.75, kFit = 0.75;
 
 // Bits a number, of whole numbers, when a coder knows how often each length is.
 double number_bits(const std::vector<double>& numbers) {
@@ -107,17 +109,28 @@ std::vector<uint64_t> sample_indices(const SampleShape& shape, Sample& sample) {
   return indices;
 }
 
+bool is_pruned(const Sample& sample) {
+  size_t zeros = 0;
+  for (size_t i = 0; i < sample.updates.size(); ++i) {
+    const double old_value = sample.old_values[i];
+    zeros += old_value != 0 && sample.updates[i] == -old_value ? 1U : 0U;
+  }
+  return static_cast<double>(zeros) > kPrunedShare * static_cast<double>(sample.updates.size());
+}
+
 double bits_as_it_is(const Sample& sample) {
-  double least = rest_bits(sample, sample.updates);
-  least = std::min(least, rest_bits(sample, without_gains(sample)) + sample.row_bits);
+  const double plain = rest_bits(sample, sample.updates);
+  double structured = rest_bits(sample, without_gains(sample)) + sample.row_bits;
   // A rank explains every sample of so few rows or columns.
   const size_t most = std::min({kMostRank, sample.rows / 3, sample.columns / 3});
   std::vector<double> rest = sample.updates;
   for (size_t rank = 1; rank <= most && take_direction(sample, rest); ++rank) {
     const double side = sample.rank_bits * static_cast<double>(rank);
-    least = std::min(least, rest_bits(sample, rest) + side);
+    structured = std::min(structured, rest_bits(sample, rest) + side);
   }
-  return least;
+  // The coder fits what is evident better than this does.
+  if (structured < kEvident * plain) structured *= kFit;
+  return std::min(plain, structured);
 }
 
 double bits_in_steps(const std::vector<double>& updates, double step) {

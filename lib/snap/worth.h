@@ -42,6 +42,9 @@ struct SampleShape {
 inline constexpr size_t kSampleEdge = 64;
 std::vector<uint64_t> sample_indices(const SampleShape& shape, Sample& sample);
 
+// Whether a good part of the values became zero: zeros that are meant, which a grid would lose.
+bool is_pruned(const Sample& sample);
+
 // Bits a value: of the update as the coder finds it, and of its steps.
 double bits_as_it_is(const Sample& sample);
 double bits_in_steps(const std::vector<double>& updates, double step);

@@ -338,7 +338,7 @@ TEST(Snap, QuantisedLayersKeepTheirMeaning) {
   }
 }
 
-// A merged low-rank update and scaled rows, which the coder finds without any loss.
+// Scaled rows, zeros and a merged low-rank update, which the coder finds without any loss.
 TEST(Snap, AnUpdateOfAStructureStays) {
   std::mt19937 random(5);
   std::normal_distribution<double> normal;
@@ -350,7 +350,8 @@ TEST(Snap, AnUpdateOfAStructureStays) {
   for (const Kind& kind : kinds()) {
     SCOPED_TRACE(kind.name);
     std::vector<Values> olds, news;
-    for (const char* name : {"dense", "gains", "rank"}) {  // as the file has them, by name
+    for (const char* name :
+         {"dense", "gains", "pruned", "rank"}) {  // as the file has them, by name
       olds.push_back({name, {kRows, kColumns}, {}});
       news.push_back({name, {kRows, kColumns}, {}});
       for (size_t i = 0; i < kRows * kColumns; ++i) {
@@ -360,6 +361,7 @@ TEST(Snap, AnUpdateOfAStructureStays) {
         const double noise = 0.002 * normal(random);
         const double update = *name == 'd'   ? noise
                               : *name == 'g' ? value * (gains[row] - 1)
+                              : *name == 'p' ? (std::abs(value) < 0.03 ? -value : noise)
                                              : up[row] * down[column];
         news.back().bits.push_back(bits_of(kind.type, value + update));
       }
@@ -368,7 +370,7 @@ TEST(Snap, AnUpdateOfAStructureStays) {
     const Snapped snapped = snap_pair(pair, 0.25);
     std::vector<Fate> fates;
     for (const TensorReport& tensor : snapped.report.tensors) fates.push_back(tensor.fate);
-    EXPECT_EQ(fates, (std::vector{Fate::kSnapped, Fate::kNoGain, Fate::kNoGain}));
+    EXPECT_EQ(fates, (std::vector{Fate::kSnapped, Fate::kNoGain, Fate::kNoGain, Fate::kNoGain}));
     EXPECT_LT(patch_size(pair.old_file, snapped.file), patch_size(pair.old_file, pair.new_file));
   }
 }
