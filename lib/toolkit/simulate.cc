@@ -27,10 +27,10 @@ struct Cost {
   double large_new, large_patch;
 };
 constexpr Cost kCosts[] = {
-    {"copy", 5, 0, 5, 0},
-    {"bytes", 140, 15860, 511, 25740},
-    {"literal", 3065, 0, 6405, 0},
-    {"", 186, 1086, 232, 3134},  // any kind of values
+    {"copy", 5, 0, 3, 0},
+    {"bytes", 212, 6834, 706, 8842},
+    {"literal", 3051, 0, 6819, 0},
+    {"", 286, 822, 428, 2417},  // any kind of values
 };
 constexpr double kHashInstructions = 37;  // a byte of SHA-256, libsodium's portable C
 constexpr double kSignatureInstructions = 1.33e6;
