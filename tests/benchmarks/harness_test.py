@@ -52,8 +52,8 @@ class Coder(Folder):
     def test_an_update_counts_where_its_kind_and_type_say(self):
         old = self.file('old', bytes(range(100)))
         new = self.file('new', bytes(range(60)) + bytes(40))
-        head = ['pair', 'group', 'family', 'format', 'kind', 'old_bytes', 'new_bytes', 'peer', 'role',
-                'status', 'patch_bytes']
+        head = ['pair', 'group', 'family', 'format', 'kind', 'old_bytes', 'new_bytes', 'peer',
+                'role', 'status', 'patch_bytes']
         rows = [['p', 'lineage', 'x', 'int8.tflite', 'pruned', '100', '100', *cells] for cells in (
             ['tensorpatch', 'tensorpatch', 'ok', '30'], ['bsdiff', 'delta', 'ok', '60'],
             ['zstd-22-patch', 'delta', 'ok', '50'])]

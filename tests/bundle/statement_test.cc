@@ -160,7 +160,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"reach_beside", 28, {1}}, Refusal{"flag_encrypted", 36, {4}, TENSORPATCH_E_VERSION},
         Refusal{"flag_unknown", 39, {0x80}, TENSORPATCH_E_VERSION},
         Refusal{"workspace_size", 16, {0, 0, 0, 0}},
-        Refusal{"codec_unknown", 14, {0x17}, TENSORPATCH_E_CODEC},
+        Refusal{"codec_unknown", 14, {0x47}, TENSORPATCH_E_CODEC},
         Refusal{"codec_unknown_high", 15, {0x80}, TENSORPATCH_E_CODEC},
         Refusal{"codec_operations", 14, {6}}, Refusal{"block_size_zero", 20, {0, 0, 0, 0}},
         Refusal{"block_size_small", 20, {0xC0, 0, 0, 0}},

@@ -45,7 +45,7 @@ ok diff a.safetensors some.safetensors
 says 'only 50 of 150 tensors changed'
 says 'and 10 more that changed'
 says 'and 100 more tensors unchanged'
-says ' m.l.105.a.projection.weight ' # the number of a layer outlives the length of its name
+says ' m.l.105.a.p.weight ' # the number of a layer outlives the length of its name
 awk 'length($0) > 80' "$out" | grep . && fail 'a line has more than 80 columns'
 ok diff a.safetensors all.safetensors
 says 'the weights descend from old: 150 of 150'

@@ -33,7 +33,9 @@ json 'j["flash_written"] == 2 * '"$new"' and j["flash_erased"] > 2 * '"$new"
 json '2 <= j["checkpoint_records"] <= j["in_place"]["journal_records"]'
 
 # Refused as the device would.
-refuse 5 'needs a workspace' apply old.tflite u.tpb --simulate mcu-16k --pubkey k.pub
+refuse 1 'needs a codec' apply old.tflite u.tpb --simulate mcu-16k --pubkey k.pub
+echo '{"name": "tight", "like": "mcu-64k", "max_workspace": 16384}' >tight.json
+refuse 5 'needs a workspace' apply old.tflite u.tpb --simulate tight.json --pubkey k.pub
 refuse 4 'wrong old file' apply u.tpb p.tpb --simulate mcu-64k --pubkey k.pub
 ok apply new.tflite p.tpb --simulate mcu-64k --pubkey k.pub
 says 'nothing to do'
