@@ -301,14 +301,11 @@ Result<void> ApplierRun::write(base::Bytes data) {
 
 Result<void> ApplierRun::go_on_at(uint64_t offset) {
   // Each push works a while on the old files; the last one goes to the block.
-  for (uint64_t done = UINT64_MAX; !is_over() && next_offset() != offset;) {
+  tensorpatch_progress progress{};
+  tensorpatch_apply_progress(&state_->applier, &progress);
+  for (uint64_t left = progress.total / kWorkLimit + 2; !is_over() && next_offset() != offset;) {
+    if (left-- == 0) return state_->error(TENSORPATCH_E_CHECKPOINT);
     if (auto pushed = state_->push({}); !pushed) return pushed;
-    tensorpatch_progress progress{};
-    tensorpatch_apply_progress(&state_->applier, &progress);
-    if (progress.done == done && next_offset() != offset) {
-      return state_->error(TENSORPATCH_E_CHECKPOINT);
-    }
-    done = progress.done;
   }
   return {};
 }
