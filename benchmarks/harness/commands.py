@@ -118,6 +118,25 @@ def add_coder(parser):
                         help='of run, with the peers bsdiff, zstd-22-patch, xz-9e, bitx, fm-delta')
 
 
+def size(text):
+    units = {'K': 1 << 10, 'M': 1 << 20, 'G': 1 << 30}
+    return int(float(text[:-1]) * units[text[-1]]) if text[-1] in units else int(text)
+
+
+def add_scale(parser):
+    parser.add_argument('--kinds', type=words, default=['bf16', 'q4_k', 'holes'], metavar='A,B',
+                        help='of pairs: bf16, int8, q4_k, sparse, copy, holes')
+    parser.add_argument('--sizes', type=lambda text: [size(word) for word in words(text)],
+                        default=[64 << 20, 256 << 20], metavar='A,B', help='such as 64M,256M,1G,4G')
+    parser.add_argument('--race', type=words, default=[], metavar='A,B',
+                        help='pairs on which bsdiff, bspatch, zstd, cp and openssl run, too; raw '
+                        'is int8 without a container')
+    parser.add_argument('--race-size', type=size, default=8 << 20, metavar='SIZE')
+    parser.add_argument('--jobs', type=int, default=2, metavar='N', help='of pack, as files grow')
+    parser.add_argument('--folder', type=pathlib.Path, help='for the files, four times the size')
+    add_program(parser)
+
+
 COMMANDS = {
     'run': ('run', add_run, 'measure tensorpatch and its peers on pairs of files'),
     'report': ('report', add_report, 'a summary and a page of what run measured'),
@@ -130,6 +149,7 @@ COMMANDS = {
     'micro': ('micro', add_micro, 'the inner loops, by Google Benchmark'),
     'readme': ('report', lambda parser: parser.set_defaults(run='readme'),
                'README.md, from the results that are checked in'),
+    'scale': ('scale', add_scale, 'time and memory as files grow'),
     'radio': ('radio', add_radio, 'time on air and energy of updates'),
     'gate': ('gate', add_gate, 'patch sizes of testdata against a checked-in table'),
 }
