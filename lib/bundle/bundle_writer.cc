@@ -137,6 +137,36 @@ Result<void> BundleWriter::write(std::span<const keys::Signature> signatures,
   return {};
 }
 
+BundleWriter::Resumption BundleWriter::resumption(std::span<const keys::Signature> signatures,
+                                                  const RestartPlace& place) const {
+  namespace checkpoint = format::checkpoint;
+  const uint32_t block_size = statement_.limits.block_size;
+  const uint64_t payload = format::block_payload(block_size);
+  const std::vector<Digest>& chain = chains_[place.component];
+  const uint64_t index = std::min<uint64_t>(place.patch_offset / payload, chain.size() - 1);
+  Resumption result;
+  uint8_t* record = result.record.data();
+  std::copy(std::begin(checkpoint::kMagic), std::end(checkpoint::kMagic), record);
+  wire::write_u16(record + checkpoint::kVersionAt, checkpoint::kVersion);
+  record[checkpoint::kComponentAt] = static_cast<uint8_t>(place.component);
+  wire::write_u32(record + checkpoint::kBlockOffsetAt,
+                  static_cast<uint32_t>(place.patch_offset - index * payload));
+  wire::write_u64(record + checkpoint::kNewOffsetAt, place.new_offset);
+  wire::write_u64(record + checkpoint::kBlockIndexAt, index);
+  std::ranges::copy(sha256(statement_bytes_), record + checkpoint::kStatementDigestAt);
+  std::ranges::copy(chain[static_cast<size_t>(index)], record + checkpoint::kBlockDigestAt);
+  const Digest check = sha256(base::Bytes(record, checkpoint::kCheckAt));
+  std::ranges::copy(check, record + checkpoint::kCheckAt);
+  uint64_t blocks = 0, before = 0;
+  for (size_t i = 0; i < patches_.size(); ++i) {
+    if (i == place.component) before = blocks;
+    blocks += blocks_size(patches_[i].size(), block_size).value();
+  }
+  result.head_size = bundle_size(signatures) - blocks;
+  result.block_offset = result.head_size + before + index * block_size;
+  return result;
+}
+
 Result<void> add_signature(std::vector<keys::Signature>& signatures, keys::Signature signature) {
   const auto same =
       std::find_if(signatures.begin(), signatures.end(),

@@ -4,9 +4,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <span>
 #include <vector>
 
+#include "apply/format.h"
 #include "bundle/bundle_reader.h"
 #include "bundle/manifest.h"
 #include "bundle/statement.h"
@@ -28,6 +30,21 @@ class BundleWriter {
   base::Bytes statement_bytes() const { return statement_bytes_; }
   uint64_t bundle_size(std::span<const keys::Signature> signatures) const;
   Result<void> write(std::span<const keys::Signature> signatures, base::Sink& sink) const;
+
+  // A chunk of a component's patch that begins a restart point.
+  struct RestartPlace {
+    uint32_t component = 0;
+    uint64_t new_offset = 0;
+    uint64_t patch_offset = 0;
+  };
+  // What an interrupted device has kept that had come to that place.
+  struct Resumption {
+    std::array<uint8_t, format::checkpoint::kSize> record{};
+    uint64_t head_size = 0;     // bytes of the bundle in front of its first block
+    uint64_t block_offset = 0;  // in the bundle, of the block that the device wants next
+  };
+  Resumption resumption(std::span<const keys::Signature> signatures,
+                        const RestartPlace& place) const;
 
  private:
   BundleWriter() = default;

@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "delta/byte_match.h"
@@ -22,6 +24,12 @@ constexpr uint64_t kShort = 32;
 
 // Old bytes that are indexed at once; the suffix array takes five times as much memory.
 constexpr uint64_t kWindow = uint64_t{32} << 20;
+
+// Bytes of parts that are gathered at once, at most.
+constexpr uint64_t kMostGathered = 2 * kWindow;
+
+// Tensors of one name that are looked at for one of new.
+constexpr size_t kMostNamesakes = 64;
 
 std::string_view content(base::Bytes file, const Segment& segment) {
   return {reinterpret_cast<const char*>(file.data()) + segment.offset, segment.size};
@@ -95,34 +103,44 @@ class TensorMatcher {
   }
 
   void match_names(Equality equality) {
-    std::unordered_multimap<std::string_view, OldTensor*> by_name;
-    // Inserted backwards: equal keys come out of find in an unspecified order, so the first is
-    // sought.
+    struct Namesakes {
+      std::vector<OldTensor*> tensors;  // in order: the first that fits wins
+      size_t first = 0;                 // all before it are taken
+    };
+    std::unordered_map<std::string_view, Namesakes> by_name;
     for (OldTensor& old : old_) {
-      if (!old.taken) by_name.emplace(old.segment->name, &old);
+      if (!old.taken) by_name[old.segment->name].tensors.push_back(&old);
     }
     each_open([&](size_t index, const Segment& segment) {
-      OldTensor* best = nullptr;
-      const auto [begin, end] = by_name.equal_range(segment.name);
-      for (auto it = begin; it != end; ++it) {
-        OldTensor* old = it->second;
+      const auto found = by_name.find(segment.name);
+      if (found == by_name.end()) return;
+      auto& [tensors, first] = found->second;
+      while (first < tensors.size() && tensors[first]->taken) ++first;
+      const size_t last = std::min(tensors.size(), first + kMostNamesakes);
+      for (size_t i = first; i < last; ++i) {
+        OldTensor* old = tensors[i];
         if (old->taken || old->segment->type != segment.type) continue;
-        const bool equal =
-            content(old_file(*old), *old->segment) == content(input_.new_bytes, segment);
-        if (equality == Equality::kRequired && !equal) continue;
-        if (best == nullptr || old < best) best = old;
+        if (equality == Equality::kRequired &&
+            content(old_file(*old), *old->segment) != content(input_.new_bytes, segment)) {
+          continue;
+        }
+        return take(index, *old);
       }
-      if (best != nullptr) take(index, *best);
     });
   }
 
   void match_content() {
+    std::unordered_set<uint64_t> sizes;  // hashing other tensors would be in vain
+    each_open([&](size_t, const Segment& segment) {
+      if (segment.size >= 32) sizes.insert(segment.size);  // others are too common to mean anything
+    });
     std::unordered_map<std::string_view, std::vector<OldTensor*>> by_content;
     for (OldTensor& old : old_) {
+      if (!sizes.contains(old.segment->size)) continue;
       by_content[content(old_file(old), *old.segment)].push_back(&old);
     }
     each_open([&](size_t index, const Segment& segment) {
-      if (segment.size < 32) return;  // too common to mean anything
+      if (!sizes.contains(segment.size)) return;
       const auto found = by_content.find(content(input_.new_bytes, segment));
       if (found == by_content.end()) return;
       for (OldTensor* old : found->second) {
@@ -201,7 +219,12 @@ struct Rest {
 // Concatenates stretches of a file, and leads back.
 class Gathered {
  public:
-  Gathered(base::Bytes file, const std::vector<Rest>& parts) {
+  Gathered(base::Bytes file, std::span<const Rest> parts) : parts_(parts.begin(), parts.end()) {
+    uint64_t begin = 0;
+    for (const Rest& part : parts) {
+      begins_.push_back(begin);
+      begin += part.size;
+    }
     if (parts.size() == 1) {
       bytes_ = file.subspan(parts[0].offset, parts[0].size);
     } else {
@@ -214,7 +237,17 @@ class Gathered {
   }
   base::Bytes bytes() const { return bytes_; }
 
+  // Offset in the file for one in the text, and how many bytes follow it there.
+  Rest place(uint64_t text_offset) const {
+    const auto part = std::ranges::upper_bound(begins_, text_offset) - begins_.begin() - 1;
+    const Rest& found = parts_[static_cast<size_t>(part)];
+    const uint64_t within = text_offset - begins_[static_cast<size_t>(part)];
+    return {found.offset + within, found.size - within};
+  }
+
  private:
+  std::vector<Rest> parts_;
+  std::vector<uint64_t> begins_;  // of the parts, in the text
   std::vector<uint8_t> buffer_;
   base::Bytes bytes_;
 };
@@ -330,8 +363,48 @@ class Aligner {
 
   void match_rest() {
     if (rest_.empty()) return;
-    const std::vector<Rest> old_parts = old_rest(input_, matched_, component_);
-    const Gathered old_text(input_.old_bytes, old_parts), new_text(input_.new_bytes, rest_);
+    const uint64_t size = total_size(rest_);
+    if (rest_.size() == 1 || size <= kMostGathered) {
+      std::vector<Rest> old_parts = old_rest(input_, matched_, component_);
+      if (old_parts.size() > 1 && total_size(old_parts) > kMostGathered) {
+        old_parts = {{0, input_.old_bytes.size()}};
+      }
+      match_parts(rest_, old_parts);
+      return;
+    }
+    // More than is gathered at once: a number of parts with what lies about there in old.
+    for (size_t first = 0; first < rest_.size();) {
+      uint64_t gathered = rest_[first].size;
+      size_t last = first + 1;
+      while (last < rest_.size() && gathered + rest_[last].size <= kMostGathered) {
+        gathered += rest_[last++].size;
+      }
+      const std::span<const Rest> parts(rest_.data() + first, last - first);
+      match_parts(parts,
+                  {old_about(parts.front().offset, parts.back().offset + parts.back().size)});
+      first = last;
+    }
+  }
+
+  static uint64_t total_size(std::span<const Rest> parts) {
+    uint64_t size = 0;
+    for (const Rest& part : parts) size += part.size;
+    return size;
+  }
+
+  // Where [begin, end) of new would be in old if all had grown evenly, and a window around that.
+  Rest old_about(uint64_t begin, uint64_t end) const {
+    const uint64_t old_size = input_.old_bytes.size();
+    const double growth =
+        static_cast<double>(old_size) / static_cast<double>(input_.new_bytes.size());
+    const auto first = static_cast<uint64_t>(static_cast<double>(begin) * growth);
+    const auto last = static_cast<uint64_t>(static_cast<double>(end) * growth);
+    const uint64_t from = first - std::min(first, kWindow);
+    return {from, std::min(old_size, last + kWindow) - from};
+  }
+
+  void match_parts(std::span<const Rest> parts, const std::vector<Rest>& old_parts) {
+    const Gathered old_text(input_.old_bytes, old_parts), new_text(input_.new_bytes, parts);
     ByteMatchOptions options;
     options.window = kWindow;
     std::vector<Equivalence> found;
@@ -341,8 +414,8 @@ class Aligner {
     }
     uint64_t text_offset = 0;  // of the part in new_text
     size_t next = 0;
-    for (const Rest& part : rest_) {
-      align_part(part, text_offset, old_parts, found, next);
+    for (const Rest& part : parts) {
+      align_part(part, text_offset, old_text, found, next);
       text_offset += part.size;
     }
   }
@@ -362,16 +435,7 @@ class Aligner {
     found = std::move(kept);
   }
 
-  // Offset in old for an offset in the gathered text, and how many bytes follow it there.
-  static Rest to_old(const std::vector<Rest>& parts, uint64_t text_offset) {
-    for (const Rest& part : parts) {
-      if (text_offset < part.size) return {part.offset + text_offset, part.size - text_offset};
-      text_offset -= part.size;
-    }
-    return {0, 0};
-  }
-
-  void align_part(const Rest& part, uint64_t text_offset, const std::vector<Rest>& old_parts,
+  void align_part(const Rest& part, uint64_t text_offset, const Gathered& old_text,
                   const std::vector<Equivalence>& found, size_t& next) {
     uint64_t at = part.offset;
     std::optional<uint64_t> old_before = place_before(part);
@@ -384,7 +448,7 @@ class Aligner {
     while (next < found.size() && found[next].new_offset < text_end) {
       const Equivalence& whole = found[next];
       const uint64_t skipped = whole.new_offset < text_offset ? text_offset - whole.new_offset : 0;
-      const Rest old = to_old(old_parts, whole.old_offset + skipped);
+      const Rest old = old_text.place(whole.old_offset + skipped);
       const uint64_t begin = whole.new_offset + skipped - text_offset + part.offset;
       const uint64_t size = std::min(
           {whole.size - skipped, old.size, text_end - text_offset - (begin - part.offset)});

@@ -45,6 +45,11 @@ class ByteTables {
   }
   ByteTables(const ByteTables&) = delete;
   ByteTables& operator=(const ByteTables&) = delete;
+  std::unique_ptr<ByteTables> copy() const {
+    auto made = std::unique_ptr<ByteTables>(new ByteTables(cells_, matches_, tables_));
+    made->state = state;
+    return made;
+  }
   template <class Coder>
   typename ByteModel<Coder>::Tables tables() const {
     return {tables_.cells, tables_.cells_log2, tables_.matches, tables_.matches_log2};
@@ -59,8 +64,15 @@ class ByteTables {
     std::copy(contents.matches.begin(), contents.matches.end(), matches_.begin());
   }
   ByteState state{};
+  TrialNotes notes;  // of the trial at hand; here to keep its memory
 
  private:
+  ByteTables(std::vector<Cell> cells, std::vector<uint32_t> matches,
+             const ByteModel<CostCounter>::Tables& sizes)
+      : cells_(std::move(cells)),
+        matches_(std::move(matches)),
+        tables_{cells_.data(), sizes.cells_log2, matches_.data(), sizes.matches_log2} {}
+
   std::vector<Cell> cells_;
   std::vector<uint32_t> matches_;
   ByteModel<CostCounter>::Tables tables_;
@@ -292,7 +304,7 @@ class ByteTrial {
     if (size > kNotedBytes) {
       before_ = tables_->contents();
     } else {
-      counter.note_changes();
+      counter.note_changes(tables->notes);
     }
   }
   void undo() {

@@ -8,15 +8,13 @@
 #include <bit>
 #include <cmath>
 #include <memory>
-#include <mutex>
+#include <thread>
 
 #include "base/parallel.h"
 #include "delta/plan.h"
 
 namespace tensorpatch::delta {
 namespace {
-
-constexpr int kZstdLevel = 19;
 
 void put_varint(std::vector<uint8_t>& out, uint32_t value) {
   for (; value >= 128; value >>= 7) out.push_back(static_cast<uint8_t>(value | 128));
@@ -43,7 +41,8 @@ class PatchMaker {
       : components_(components),
         input_(components[index]),
         component_(static_cast<uint32_t>(index)),
-        options_(options) {}
+        options_(options),
+        effort_(effort_of(options.level)) {}
 
   Result<PatchReport> run(base::Sink& patch) {
     report_.required_codecs = 1u << format::kCodecOperations;
@@ -53,6 +52,11 @@ class PatchMaker {
     const auto count = static_cast<size_t>((input_.new_bytes.size() + step - 1) / step);
     chunks_.resize(count);
     const unsigned window = 16;
+    // Where there are fewer intervals than threads, the threads try codings within an interval.
+    const size_t threads =
+        options_.jobs != 0 ? options_.jobs : std::max(1U, std::thread::hardware_concurrency());
+    threads_within_ =
+        static_cast<unsigned>(std::max<size_t>(threads / std::max<size_t>(count, 1), 1));
     Result<void> written;
     base::parallel_ordered(
         count, options_.jobs, window, [&](size_t i) { chunks_[i] = make_chunk(interval(i)); },
@@ -79,16 +83,9 @@ class PatchMaker {
         std::lower_bound(first, alignments_.end(), interval.end,
                          [](const Alignment& a, uint64_t offset) { return a.new_offset < offset; });
     const auto begin = first == alignments_.begin() ? first : first - 1;
-    Chunk chunk;
-    std::vector<uint8_t> payload = encode(
-        plan_interval(components_, component_, options_, {begin, last}, interval), interval, chunk);
-    for (const Operation& operation : whole_operations(input_, options_, interval)) {
-      Chunk other;
-      std::vector<uint8_t> whole = encode({{operation, 0}}, interval, other);
-      if (whole.size() >= payload.size()) continue;
-      payload = std::move(whole);
-      chunk = std::move(other);
-    }
+    Chunk chunk = smallest_chunk({begin, last}, interval);
+    std::vector<uint8_t> payload = std::move(chunk.bytes);
+    chunk.bytes.clear();
     uint64_t literal = 0;
     for (const Chunk::Share& share : chunk.shares) {
       const Operation& operation = share.planned.operation;
@@ -101,6 +98,34 @@ class PatchMaker {
     put_varint(chunk.bytes, static_cast<uint32_t>(payload.size()));
     chunk.bytes.insert(chunk.bytes.end(), payload.begin(), payload.end());
     return chunk;
+  }
+
+  // Every way that the level tries, the payload alone.
+  Chunk smallest_chunk(std::span<const Alignment> alignments, const Interval& interval) const {
+    const auto planned = [&](const PlanEffort& effort) {
+      return plan_interval(components_, component_, options_,
+                           {interval, alignments, effort, threads_within_});
+    };
+    std::vector<std::vector<PlannedOperation>> plans{planned(effort_.plans.front())};
+    const auto copies = std::ranges::count_if(plans[0], [](const PlannedOperation& next) {
+      return next.operation.kind == OperationKind::kCopy;
+    });
+    std::vector<const PlanEffort*> others;
+    for (const PlanEffort& effort : effort_.plans.subspan(1)) {
+      if (static_cast<unsigned>(copies) >= effort.copies) others.push_back(&effort);
+    }
+    for (const Operation& operation : whole_operations(input_, options_, interval)) {
+      plans.push_back({{operation, 0}});
+    }
+    const size_t known = plans.size();
+    plans.resize(known + others.size());
+    std::vector<Chunk> tries(plans.size());
+    base::parallel_for(tries.size(), threads_within_, [&](size_t i) {
+      if (i >= known) plans[i] = planned(*others[i - known]);
+      tries[i].bytes = encode(plans[i], interval, tries[i]);
+    });
+    return std::move(
+        *std::ranges::min_element(tries, {}, [](const Chunk& made) { return made.bytes.size(); }));
   }
 
   // The payload of operations; notes in `chunk` what they are.
@@ -126,7 +151,7 @@ class PatchMaker {
     const auto bytes = input_.new_bytes.subspan(interval.begin, interval.end - interval.begin);
     const std::unique_ptr<ZSTD_CCtx, size_t (*)(ZSTD_CCtx*)> context(ZSTD_createCCtx(),
                                                                      ZSTD_freeCCtx);
-    ZSTD_CCtx_setParameter(context.get(), ZSTD_c_compressionLevel, kZstdLevel);
+    ZSTD_CCtx_setParameter(context.get(), ZSTD_c_compressionLevel, effort_.zstd_level);
     ZSTD_CCtx_setParameter(context.get(), ZSTD_c_windowLog, options_.limits.zstd_window_log2);
     ZSTD_CCtx_setParameter(context.get(), ZSTD_c_contentSizeFlag, 0);
     std::vector<uint8_t> packed(ZSTD_compressBound(bytes.size()));
@@ -142,6 +167,7 @@ class PatchMaker {
   Result<void> take_chunk(size_t i, base::Sink& patch) {
     const Chunk chunk = std::move(chunks_[i]);
     if (auto written = patch.write(chunk.bytes); !written) return written;
+    report_.restarts.push_back({interval(i).begin, report_.patch_size});
     report_.patch_size += chunk.bytes.size();
     report_.required_codecs |= chunk.codecs;
     report_.reach = std::max(report_.reach, chunk.reach);
@@ -195,6 +221,8 @@ class PatchMaker {
   const ComponentInput& input_;
   uint32_t component_;
   const PatchOptions& options_;
+  const Effort& effort_;
+  unsigned threads_within_ = 1;
   std::vector<Alignment> alignments_;
   std::vector<Chunk> chunks_;
   std::vector<SegmentShare> shares_;

@@ -16,6 +16,7 @@
 #include "apply/operation_model.h"
 #include "apply/patch_decoder.h"
 #include "base/file.h"
+#include "delta/effort.h"
 #include "model/model.h"
 
 namespace tensorpatch::delta {
@@ -28,9 +29,10 @@ struct ComponentInput {
 };
 
 struct PatchOptions {
-  PatchLimits limits{};  // valid; what the decoder may use
-  uint32_t codecs = 0;   // bit set of format::CodecId that may be used; copies always may
-  unsigned jobs = 0;     // threads; 0: one a processor
+  PatchLimits limits{};            // valid; what the decoder may use
+  uint32_t codecs = 0;             // bit set of format::CodecId that may be used; copies always may
+  unsigned level = kDefaultLevel;  // 1..9, see effort.h
+  unsigned jobs = 0;               // threads; 0: one a processor
   std::function<void(uint64_t done, uint64_t total)> progress;  // bytes of new; may be empty
 };
 
@@ -65,6 +67,12 @@ struct SegmentReport {
   uint64_t patch_bytes = 0;  // its share of the patch, estimated
 };
 
+// Where decoding can begin anew.
+struct RestartPoint {
+  uint64_t new_offset = 0;
+  uint64_t patch_offset = 0;
+};
+
 // A stretch of new, and the one of old, of the same size, that it was compared with.
 struct RelatedStretch {
   uint64_t new_offset = 0;
@@ -76,6 +84,7 @@ struct PatchReport {
   uint64_t patch_size = 0;
   uint32_t required_codecs = 0;  // bit set of format::CodecId
   uint64_t reach = 0;            // most bytes behind a restart point at which old is looked at
+  std::vector<RestartPoint> restarts;   // ascending, the first at 0
   std::vector<SegmentReport> segments;  // all of new_model's, in order
   std::vector<RelatedStretch>
       related;  // ascending in new; a tensor's begins where its old one does

@@ -114,25 +114,33 @@ class CostCounter {
   uint64_t cost_ = 0;
 };
 
+// What a trial found before it changed it.
+struct TrialNote {
+  uint32_t* word;
+  uint32_t before;
+};
+using TrialNotes = std::vector<TrialNote>;
+
 // A CostCounter that can note what a trial does to the tables of the bytes codec, and undo it.
 class TrialCounter : public CostCounter {
  public:
-  void note_changes() { notes_ = true; }
+  // Trials within trials share the notes.
+  void note_changes(TrialNotes& notes) {
+    notes_ = &notes;
+    first_ = notes.size();
+  }
   void touch(uint32_t* word) {
-    if (notes_) touched_.push_back({word, *word});
+    if (notes_ != nullptr) notes_->push_back({word, *word});
   }
   void undo() {
-    for (size_t i = touched_.size(); i-- > 0;) *touched_[i].word = touched_[i].before;
-    touched_.clear();
+    if (notes_ == nullptr) return;
+    for (; notes_->size() > first_; notes_->pop_back())
+      *notes_->back().word = notes_->back().before;
   }
 
  private:
-  struct Touched {
-    uint32_t* word;
-    uint32_t before;
-  };
-  bool notes_ = false;
-  std::vector<Touched> touched_;
+  TrialNotes* notes_ = nullptr;
+  size_t first_ = 0;
 };
 
 }  // namespace tensorpatch::delta

@@ -6,14 +6,17 @@
 #include <bit>
 #include <limits>
 #include <memory>
+#include <numeric>
+
+#include "base/parallel.h"
 
 namespace tensorpatch::delta {
 namespace {
 
-constexpr uint64_t kCopyRun = 1024;       // equal bytes that are worth an operation of their own
 constexpr uint64_t kSampleWindow = 2048;  // stretches longer than kSampleFrom are sampled first
 constexpr uint64_t kSampleFrom = 16384;
-constexpr unsigned kSampleCount = 8;  // of plain bytes; half of it where the type is known
+constexpr uint64_t kSampleStep = 256;     // bytes after which a sample may be given up
+constexpr uint64_t kThreadedFrom = 8192;  // sizes from which trials are worth threads
 constexpr uint64_t kSwitchCost = uint64_t{9 * 8} << 16;      // of another operation, in 1/65536 bit
 constexpr uint64_t kRowsHeaderCost = uint64_t{6 * 8} << 16;  // about
 constexpr uint64_t kJumpCost = uint64_t{7 * 8} << 16;        // to another place in old and back
@@ -76,17 +79,19 @@ struct Special {
 class Planner {
  public:
   Planner(const std::vector<ComponentInput>& components, uint32_t component,
-          const PatchOptions& options, const Interval& interval)
+          const PatchOptions& options, const PlanTask& task)
       : components_(components),
         options_(options),
         component_(component),
-        view_{components[component].new_bytes, interval.begin,
+        effort_(effort_of(options.level)),
+        task_(task),
+        view_{components[component].new_bytes, task.interval.begin,
               (1u << options.limits.history_log2) - 1},
-        interval_(interval),
-        old_floor_(old_floor(options.limits, interval.begin)) {}
+        interval_(task.interval),
+        old_floor_(old_floor(options.limits, task.interval.begin)) {}
 
-  std::vector<PlannedOperation> run(std::span<const Alignment> alignments) {
-    for (const Piece& piece : cut(alignments)) split_rows(piece);
+  std::vector<PlannedOperation> run() {
+    for (const Piece& piece : cut(task_.alignments)) split_rows(piece);
     operation_model_reset(headers_, {interval_.begin, component_});
     if (bytes_allowed()) tables_ = std::make_unique<ByteTables>(options_.limits);
     for (size_t first = 0; first < pieces_.size();) {
@@ -210,8 +215,9 @@ class Planner {
 
   // By the first whole row and the one in the middle.
   bool has_steps_by_row(const Piece& piece) const {
-    if (!piece.type.has_value() || !piece.old.has_value() || piece.row_bytes == 0 ||
-        piece.size < 2 * piece.row_bytes || piece.row_bytes % piece.grain() != 0) {
+    if (!effort_.special || !piece.type.has_value() || !piece.old.has_value() ||
+        piece.row_bytes == 0 || piece.size < 2 * piece.row_bytes ||
+        piece.row_bytes % piece.grain() != 0) {
       return false;
     }
     const uint64_t first =
@@ -242,7 +248,7 @@ class Planner {
           std::mismatch(from, new_bytes + piece.size, old_bytes + at).first - from);
       const uint64_t begin = (at + grain - 1) / grain * grain;
       const uint64_t end = at + equal == piece.size ? piece.size : (at + equal) / grain * grain;
-      if (end > begin && (end - begin >= kCopyRun || end - begin == piece.size)) {
+      if (end > begin && (end - begin >= task_.effort.copy_run || end - begin == piece.size)) {
         add(done, begin, false);
         add(begin, end, true);
         done = end;
@@ -264,7 +270,9 @@ class Planner {
     for (; last < pieces.size(); ++last) {
       const Piece& piece = pieces[last];
       total += piece.size;
-      if (piece.structured() || total > kMaxGroup || piece.size >= kCopyRun) break;
+      if (piece.structured() || total > kMaxGroup || piece.size >= task_.effort.copy_run) {
+        break;
+      }
       if (!piece.old.has_value()) continue;
       const auto here = static_cast<int64_t>(piece.old->offset - piece.new_offset);
       const int64_t moved = here < diagonal ? diagonal - here : here - diagonal;
@@ -288,8 +296,8 @@ class Planner {
                                               out_.end());
     out_.resize(before);
     emit(whole, coding, 0, whole.size);
-    const uint64_t together =
-        costs(whole, coding, whole.size)[0] + header_cost({out_.data() + before, 1});
+    const uint64_t together = costs(whole, coding, {whole.size, tables_.get()})[0] +
+                              header_cost({out_.data() + before, 1});
     if (together < separate) return together;
     out_.resize(before);
     out_.insert(out_.end(), parts.begin(), parts.end());
@@ -308,7 +316,8 @@ class Planner {
   void plan_region(std::span<const Piece> region) {
     const size_t before = out_.size();
     const uint64_t size = region.back().new_offset + region.back().size - region[0].new_offset;
-    const bool may_be_whole = tables_ != nullptr && in_bytes(region[0]) && size >= kMinRegion &&
+    const bool may_be_whole = effort_.wholes && tables_ != nullptr && in_bytes(region[0]) &&
+                              size >= kMinRegion &&
                               (size <= kMaxGroup || size / region.size() <= kFragment);
     ByteTrial separate(may_be_whole ? tables_.get() : nullptr, size);
     const OperationModel headers = headers_;
@@ -349,8 +358,8 @@ class Planner {
     for (const PlannedOperation& planned : chosen) follow(nothing, planned);
   }
 
-  static bool in_bytes(const Piece& piece) {
-    return !piece.structured() && !(piece.copied && piece.size >= kCopyRun);
+  bool in_bytes(const Piece& piece) const {
+    return !piece.structured() && !(piece.copied && piece.size >= task_.effort.copy_run);
   }
 
   // The ways to code a region as one operation.
@@ -431,10 +440,11 @@ class Planner {
 
   std::vector<Coding> candidates(const Piece& piece) const {
     std::vector<Coding> all;
-    const bool near_equal = !piece.type.has_value() && mostly_equal(piece);
+    const bool near_equal = mostly_equal(piece);
     const auto add_values = [&](ValueType type, unsigned phase) {
       if (!values_allowed() || piece.size < phase + value_size(type)) return;
       if (piece.old.has_value()) all.push_back({OperationKind::kValues, type, false, phase});
+      if (near_equal && piece.structured()) return;
       const bool by_itself = all_values_allowed() || type <= ValueType::kInt32;
       if (!bytes_allowed() || (by_itself && piece.size >= kTiny)) {
         all.push_back({OperationKind::kValues, by_itself ? type : ValueType::kUint8, true, phase});
@@ -457,19 +467,20 @@ class Planner {
         coding.row_bytes = row_length(piece, type, phase);
         if (coding.row_bytes != 0) all.push_back(coding);
       };
-      if (values_allowed() && piece.record.count == 0 && !near_equal) {
+      if (effort_.all_types && values_allowed() && piece.record.count == 0 && !near_equal) {
         add_in_rows(ValueType::kInt8, 0);
         for (const unsigned phase : {0u, 1u}) add_in_rows(ValueType::kInt16, phase);
       }
       if (piece.record.count == 0 && piece.size >= 256 && !near_equal) {
         add_values(ValueType::kInt8, 0);
-        for (const ValueType type : {ValueType::kInt16, ValueType::kInt32, ValueType::kFloat16,
-                                     ValueType::kBfloat16, ValueType::kFloat32}) {
-          for (unsigned phase = 0; phase < value_size(type); ++phase) add_values(type, phase);
-        }
+        if (effort_.all_types)
+          for (const ValueType type : {ValueType::kInt16, ValueType::kInt32, ValueType::kFloat16,
+                                       ValueType::kBfloat16, ValueType::kFloat32}) {
+            for (unsigned phase = 0; phase < value_size(type); ++phase) add_values(type, phase);
+          }
       }
     }
-    if (bytes_allowed()) {
+    if (bytes_allowed() && (effort_.typed_bytes || !piece.structured() || all.empty())) {
       const unsigned typed = piece.type.has_value()
                                  ? static_cast<unsigned>(std::countr_zero(value_size(*piece.type)))
                                  : 0;
@@ -529,7 +540,7 @@ class Planner {
 
   // Codings that fit only some changes: newly pruned tensors, and those on a grid.
   void add_special(const Piece& piece, std::vector<Coding>& all) const {
-    if (!piece.old.has_value() || !all_values_allowed()) return;
+    if (!piece.old.has_value() || !all_values_allowed() || !effort_.special) return;
     Coding coding{OperationKind::kValues, *piece.type};
     if (grows_zeros(piece)) {
       coding.zero_map = true;
@@ -580,27 +591,35 @@ class Planner {
     return different * 20 < piece.size;
   }
 
+  // How costs are counted.
+  struct Count {
+    uint64_t tile;                                         // bytes whose cost is told
+    ByteTables* tables;                                    // as tables_ stand
+    uint64_t most = std::numeric_limits<uint64_t>::max();  // beyond it nothing more is counted
+  };
   // Cost of each tile of `piece` when all of it is coded like this, with states that begin fresh.
-  std::vector<uint64_t> costs(const Piece& piece, const Coding& coding, uint64_t tile) const {
+  std::vector<uint64_t> costs(const Piece& piece, const Coding& coding, const Count& count) const {
     std::vector<uint64_t> result;
-    ByteTrial trial(coding.kind == OperationKind::kBytes ? tables_.get() : nullptr, piece.size);
+    const uint64_t tile = count.tile;
+    ByteTrial trial(coding.kind == OperationKind::kBytes ? count.tables : nullptr, piece.size);
     TrialCounter& counter = trial.counter;
     uint64_t before = 0;
     const auto note = [&] {
       result.push_back(counter.cost() - before);
       before = counter.cost();
+      return before <= count.most;
     };
     if (coding.kind == OperationKind::kBytes) {
       const ByteShape shape{static_cast<uint8_t>(coding.width_log2),
                             static_cast<uint8_t>(coding.intra ? 1 : 0), 0};
       OldBytes old{components_[coding.intra ? component_ : piece.old->component].old_bytes,
                    old_floor_};
-      byte_state_begin(tables_->state, coding.intra ? 0 : piece.old->offset);
+      byte_state_begin(count.tables->state, coding.intra ? 0 : piece.old->offset);
       for (uint64_t at = 0; at < piece.size; at += tile) {
         const Interval range{piece.new_offset + at,
                              piece.new_offset + std::min(at + tile, piece.size)};
-        code_bytes(counter, *tables_, view_, shape, old, range);
-        note();
+        code_bytes(counter, *count.tables, view_, shape, old, range);
+        if (!note()) break;
       }
       trial.undo();
       return result;
@@ -612,11 +631,11 @@ class Planner {
     uint64_t value = coding.phase;  // offset of the next value in the piece
     for (uint64_t at = 0; at < piece.size; at += tile) {
       const uint64_t end = std::min(at + tile, piece.size);
-      uint64_t count = value < end ? (end - value + grain - 1) / grain : 0;
-      while (count > 0 && value + count * grain > piece.size) --count;
-      code_values(counter, slots, view_, run_of(piece, operation, value, count));
-      value += count * grain;
-      note();
+      uint64_t values = value < end ? (end - value + grain - 1) / grain : 0;
+      while (values > 0 && value + values * grain > piece.size) --values;
+      code_values(counter, slots, view_, run_of(piece, operation, value, values));
+      value += values * grain;
+      if (!note()) break;
     }
     return result;
   }
@@ -655,22 +674,49 @@ class Planner {
     return usable ? static_cast<uint32_t>(piece.row_bytes) : 0;
   }
 
+  // Calls trial(i, tables) for 0 .. count - 1, on threads where the piece is worth that; each
+  // thread has tables that stand as tables_ do.
+  template <class Trial>
+  void each_trial(const Piece& piece, size_t count, const Trial& trial) const {
+    if (task_.threads == 1 || piece.size < kThreadedFrom || tables_ == nullptr) {
+      for (size_t i = 0; i < count; ++i) trial(i, tables_.get());
+      return;
+    }
+    base::parallel_for(count, task_.threads, [&](size_t i) {
+      const auto tables = tables_->copy();
+      trial(i, tables.get());
+    });
+  }
+
+  // Of a sample; of one that is given up, what all of it may cost.
+  uint64_t sample_cost(const Piece& window, const Coding& coding, const Count& count) const {
+    const std::vector<uint64_t> parts = costs(window, coding, count);
+    const uint64_t cost = std::accumulate(parts.begin(), parts.end(), uint64_t{0});
+    const uint64_t all = (window.size + count.tile - 1) / count.tile;
+    return cost / parts.size() * all + cost % parts.size();
+  }
+
   // The codings that are best in some sample, or over all samples. Where the type is known, a
   // sample must speak clearly.
   std::vector<Coding> survivors(const Piece& piece, const std::vector<Coding>& all) const {
     std::vector<uint64_t> totals(all.size(), 0);
-    const unsigned samples = piece.structured() ? kSampleCount / 2 : kSampleCount;
+    const unsigned samples =
+        piece.structured() ? std::max(task_.effort.samples / 2, 2u) : task_.effort.samples;
     std::vector<std::vector<uint64_t>> sampled(samples, totals);
     std::vector<char> kept(all.size(), 0);
     const uint64_t unit = piece.structured() ? piece.grain() : 64;
     const uint64_t size = kSampleWindow / unit * unit;
     const uint64_t stride = (piece.size - size) / (samples - 1) / unit * unit;
-    for (unsigned sample = 0; sample < samples; ++sample) {
+    each_trial(piece, samples, [&](size_t sample, ByteTables* tables) {
       const Piece window = part(piece, sample * stride, sample * stride + size);
+      uint64_t least = std::numeric_limits<uint64_t>::max() / 4;
       for (size_t i = 0; i < all.size(); ++i) {
-        sampled[sample][i] = costs(window, all[i], size)[0];
-        totals[i] += sampled[sample][i];
+        sampled[sample][i] = sample_cost(window, all[i], {kSampleStep, tables, least / 2 * 3});
+        least = std::min(least, sampled[sample][i]);
       }
+    });
+    for (const std::vector<uint64_t>& sample : sampled) {
+      for (size_t i = 0; i < all.size(); ++i) totals[i] += sample[i];
     }
     const auto least =
         static_cast<size_t>(std::min_element(totals.begin(), totals.end()) - totals.begin());
@@ -678,7 +724,7 @@ class Planner {
     for (const std::vector<uint64_t>& sample : sampled) {
       const auto best =
           static_cast<size_t>(std::min_element(sample.begin(), sample.end()) - sample.begin());
-      const uint64_t enough = piece.structured() ? sample[least] / 8 * 7 : sample[least];
+      const uint64_t enough = sample[least] - sample[least] / (piece.structured() ? 8 : 64);
       if (sample[best] < enough) kept[best] = 1;
     }
     std::vector<Coding> result;
@@ -698,19 +744,20 @@ class Planner {
       return 0;
     }
     std::vector<Coding> codings = candidates(piece);
-    if (piece.size > kSampleFrom && codings.size() > 1) codings = survivors(piece, codings);
+    if (piece.size > kSampleFrom && codings.size() > 1 && task_.effort.samples != 0) {
+      codings = survivors(piece, codings);
+    }
     std::vector<Special> specials = rows_fits(piece);
     add_products(piece, specials);
     if (piece.structured() && codings.size() == 1 && specials.empty()) {  // nothing left to weigh
       emit_literal(piece, emit(piece, codings[0], 0, piece.size), piece.size);
       return 0;  // alone in its group: nobody compares
     }
-    const uint64_t tile = piece.structured()    ? 16384 / piece.grain() * piece.grain()
-                          : piece.size >= 65536 ? 2048
-                                                : 512;
-    std::vector<std::vector<uint64_t>> tile_costs;
-    tile_costs.reserve(codings.size());
-    for (const Coding& coding : codings) tile_costs.push_back(costs(piece, coding, tile));
+    const uint64_t tile = tile_size(piece);
+    std::vector<std::vector<uint64_t>> tile_costs(codings.size());
+    each_trial(piece, codings.size(), [&](size_t i, ByteTables* tables) {
+      tile_costs[i] = costs(piece, codings[i], {tile, tables});
+    });
     const std::vector<size_t> path = cheapest_path(tile_costs);
     uint64_t cost = 0, done = 0;
     for (size_t i = 0; i < path.size(); ++i) cost += tile_costs[path[i]][i];
@@ -726,11 +773,19 @@ class Planner {
     return cost;
   }
 
+  // What chooses its coding by itself.
+  uint64_t tile_size(const Piece& piece) const {
+    const unsigned shift = task_.effort.tile_shift;
+    if (piece.structured()) return (16384u >> shift) / piece.grain() * piece.grain();
+    return (piece.size >= 65536 ? 2048u : 512u) >> shift;
+  }
+
   // What the rows predictor offers for a piece much of which has changed.
   std::vector<Special> rows_fits(const Piece& piece) const {
     const uint8_t column_log2 = options_.limits.column_log2;
-    if (!piece.type.has_value() || !piece.old.has_value() || !all_values_allowed() ||
-        column_log2 == 0 || piece.size < kLeastRowsBytes || mostly_equal(piece)) {
+    if (!effort_.rows || !piece.type.has_value() || !piece.old.has_value() ||
+        !all_values_allowed() || column_log2 == 0 || piece.size < kLeastRowsBytes ||
+        mostly_equal(piece)) {
       return {};
     }
     std::vector<Special> specials;
@@ -753,8 +808,8 @@ class Planner {
   // the weights' own in old, mostly still the same, or from those in new that came before.
   void add_products(const Piece& piece, std::vector<Special>& specials) const {
     const ComponentInput& input = components_[component_];
-    if (piece.type != ValueType::kFloat32 || !all_values_allowed() || piece.copied ||
-        piece.size > kLargestScales) {
+    if (!effort_.special || piece.type != ValueType::kFloat32 || !all_values_allowed() ||
+        piece.copied || piece.size > kLargestScales) {
       return;
     }
     const auto is_alike = [&](const model::Segment& segment) {
@@ -879,6 +934,8 @@ class Planner {
   const std::vector<ComponentInput>& components_;
   const PatchOptions& options_;
   uint32_t component_;
+  const Effort& effort_;
+  const PlanTask& task_;
   OperationModel headers_{};            // and this too
   std::unique_ptr<ByteTables> tables_;  // as they will stand behind the operations chosen so far
   NewView view_;
@@ -893,7 +950,7 @@ class Planner {
 std::vector<Operation> whole_operations(const ComponentInput& input, const PatchOptions& options,
                                         const Interval& interval) {
   std::vector<Operation> all;
-  if (interval.end - interval.begin != input.new_bytes.size() ||
+  if (!effort_of(options.level).wholes || interval.end - interval.begin != input.new_bytes.size() ||
       (options.codecs >> format::kCodecBytes & 1) == 0 ||
       options.limits.byte_cells_log2 < kStrongCells || input.new_bytes.empty() ||
       input.new_bytes.size() > kMaxWholeNew || input.old_bytes.size() > kMaxWholeOld) {
@@ -912,9 +969,8 @@ std::vector<Operation> whole_operations(const ComponentInput& input, const Patch
 
 std::vector<PlannedOperation> plan_interval(const std::vector<ComponentInput>& components,
                                             uint32_t component, const PatchOptions& options,
-                                            std::span<const Alignment> alignments,
-                                            const Interval& interval) {
-  return Planner(components, component, options, interval).run(alignments);
+                                            const PlanTask& task) {
+  return Planner(components, component, options, task).run();
 }
 
 }  // namespace tensorpatch::delta

@@ -21,12 +21,18 @@ struct PlannedOperation {
   std::shared_ptr<const RowNumbers> numbers{};  // of the rows predictor
 };
 
-// Operations that tile the interval, which begins at a restart point. `alignments` tile at least
-// it.
+// A stretch of new that begins at a restart point, and how to look for its operations.
+struct PlanTask {
+  Interval interval;
+  std::span<const Alignment> alignments;  // tile at least the interval
+  PlanEffort effort;
+  unsigned threads = 1;  // for trials
+};
+
+// Operations that tile the interval.
 std::vector<PlannedOperation> plan_interval(const std::vector<ComponentInput>& components,
                                             uint32_t component, const PatchOptions& options,
-                                            std::span<const Alignment> alignments,
-                                            const Interval& interval);
+                                            const PlanTask& task);
 
 // Ways to code a small new file, when the interval is all of it, as one operation of bytes that
 // learns all of old, types or not.

@@ -6,20 +6,19 @@
 #include <algorithm>
 #include <cctype>
 #include <chrono>
-#include <cstring>
 
 #include "base/parallel.h"
 #include "bundle/bundle_writer.h"
 #include "bundle/details.h"
 #include "delta/delta.h"
 #include "model/model.h"
-#include "toolkit/applier_run.h"
 #include "toolkit/comparison.h"
 #include "toolkit/links.h"
 #include "toolkit/old_files.h"
 #include "toolkit/paths.h"
 #include "toolkit/profile_choice.h"
 #include "toolkit/scratch_file.h"
+#include "toolkit/self_check.h"
 #include "toolkit/signing.h"
 #include "toolkit/snap_report.h"
 
@@ -64,39 +63,6 @@ class StoppableSink : public base::Sink {
  private:
   base::Sink& sink_;
   const bool& stopped_;
-};
-
-// Storage that compares what is written with the new files at hand, and reads back from those.
-class CheckStorage : public OldStorage {
- public:
-  CheckStorage(std::vector<base::Bytes> old_files, std::vector<base::Bytes> new_files)
-      : OldStorage(std::move(old_files)),
-        new_files_(std::move(new_files)),
-        written_(new_files_.size()) {}
-
-  Result<void> write_new(Place place, base::Bytes data) override {
-    const base::Bytes file = new_files_[place.component];
-    uint64_t& written = written_[place.component];
-    if (place.offset != written || data.size() > file.size() - place.offset ||
-        std::memcmp(file.data() + place.offset, data.data(), data.size()) != 0) {
-      return fail(TENSORPATCH_E_SELF_CHECK, "the bundle does not rebuild the new file",
-                  "this is a defect of tensorpatch; please report it with the two files");
-    }
-    written += data.size();
-    return {};
-  }
-
-  Result<void> read_new(Place place, std::span<uint8_t> data) override {
-    if (place.offset + data.size() > written_[place.component]) {
-      return fail(TENSORPATCH_E_SELF_CHECK, "the bundle does not write the whole new file");
-    }
-    std::memcpy(data.data(), new_files_[place.component].data() + place.offset, data.size());
-    return {};
-  }
-
- private:
-  std::vector<base::Bytes> new_files_;
-  std::vector<uint64_t> written_;
 };
 
 bool is_whole(const ComponentFiles& files) {
@@ -145,6 +111,9 @@ Result<void> check_options(const PackOptions& options) {
   if (auto distinct = check_distinct(paths); !distinct) return distinct;
   if (auto ways = check_ways(options); !ways) return ways;
   if (auto is_free = check_free(options.output, options.existing); !is_free) return is_free;
+  if (options.level < delta::kLeastLevel || options.level > delta::kMostLevel) {
+    return fail(TENSORPATCH_E_USAGE, "a level is one of 1 (quick) to 9 (small)");
+  }
   return options.details.empty() ? Result<void>() : check_free(options.details, options.existing);
 }
 
@@ -222,6 +191,7 @@ Result<std::vector<Patch>> encode(const PackOptions& options, const Inputs& inpu
   delta::PatchOptions patch_options;
   patch_options.limits = profile.limits;
   patch_options.codecs = profile.codecs;
+  patch_options.level = options.level;
   patch_options.jobs = options.jobs;
   if (options.progress) {
     patch_options.progress = [&](uint64_t done, uint64_t) {
@@ -298,36 +268,18 @@ bundle::Manifest make_manifest(const PackOptions& options, const Inputs& inputs)
   return manifest;
 }
 
-// The device library rebuilds every new file from the bundle, which is not signed yet: a stand-in
-// signature takes the place that a record needs, and counts over this statement only.
-Result<void> self_check(const PackOptions& options, const Inputs& inputs,
-                        const bundle::BundleWriter& writer) {
-  std::vector<base::Bytes> old_files;
-  std::vector<base::Bytes> new_files;
-  for (const auto& file : inputs.old_files) old_files.push_back(file.bytes());
-  for (const auto& file : inputs.new_files) new_files.push_back(file.bytes());
-  CheckStorage storage(old_files, new_files);
-  const std::vector<uint8_t> message = bundle::dsse_message(writer.statement_bytes());
-  const keys::PublicKey key{TENSORPATCH_ED25519, {}, std::vector<uint8_t>(32)};
-  const keys::Signature stand_in{TENSORPATCH_ED25519, hint_of(key), std::vector<uint8_t>(64)};
-  RunOptions run_options;
-  run_options.storage = &storage;
-  run_options.mode = Mode::kWrite;
-  run_options.device.device_class = options.device_class;
-  run_options.device.accepts_undo = true;
-  run_options.ring = {key};
-  run_options.only_message = message;
-  run_options.stage = "checking";
-  run_options.progress = options.progress;
-  ApplierRun run(run_options);
-  auto written = writer.write({&stand_in, 1}, run);
-  Result<bool> done = written ? run.finish() : Result<bool>(tl::unexpected(written.error()));
-  if (done && *done) return {};
-  if (!done && done.error().code == TENSORPATCH_E_CANCELLED) return tl::unexpected(done.error());
-  const std::string reason =
-      done ? "the device library sees nothing to do" : std::move(done.error().message);
-  return fail(TENSORPATCH_E_SELF_CHECK, "the bundle failed its own check: " + reason,
-              "this is a defect of tensorpatch; please report it with the two files");
+CheckJob check_job(const PackOptions& options, const Inputs& inputs,
+                   const std::vector<Patch>& patches, const bundle::BundleWriter& writer) {
+  CheckJob job;
+  job.writer = &writer;
+  for (size_t i = 0; i < patches.size(); ++i) {
+    job.files.push_back(
+        {inputs.old_files[i].bytes(), inputs.new_files[i].bytes(), patches[i].report.restarts});
+  }
+  job.device_class = options.device_class;
+  job.jobs = options.jobs;
+  job.progress = options.progress;
+  return job;
 }
 
 Result<std::unique_ptr<base::OutputFile>> write_whole(const Path& path, Existing existing,
@@ -423,7 +375,7 @@ Result<Made> make_bundle(const PackOptions& options, const Inputs& inputs,
   auto writer = bundle::BundleWriter::prepare(
       make_statement(options, inputs, way, profile.limits, *patches), manifest, streams);
   if (!writer) return tl::unexpected(writer.error());
-  if (auto checked = self_check(options, inputs, *writer); !checked) {
+  if (auto checked = self_check(check_job(options, inputs, *patches, *writer)); !checked) {
     return tl::unexpected(checked.error());
   }
   return Made{std::move(*patches), std::move(details), std::move(*writer)};
@@ -485,6 +437,7 @@ Result<PackReport> pack(const PackOptions& options) {
   }
   auto profile = choose_profile({options.profile, options.memory, largest});
   if (!profile) return tl::unexpected(profile.error());
+  profile->limits = delta::limits_at_level(profile->limits, options.level);
   std::optional<OpenSigner> signer;  // before the long work: it may ask for a password
   if (options.signer) {
     auto opened = OpenSigner::open(*options.signer);

@@ -51,6 +51,24 @@ same n new.bin
 absent n.part state
 rm n
 
+# Of an old file larger than what is hashed in one go.
+python3 -c 'import random
+random.seed(2)
+old = bytearray(random.randbytes(3 << 20))
+open("large-old.bin", "wb").write(old)
+for at in range(0, len(old), 100000):
+    old[at:at + 300] = random.randbytes(300)
+open("large-new.bin", "wb").write(old)'
+ok pack large-old.bin large-new.bin -o large.tpb --key k --level 1 --jobs 2
+code=0
+head -c $(($(size_of large.tpb) * 4 / 5)) large.tpb |
+  "$TENSORPATCH" apply large-old.bin - -o n --resume state --pubkey k.pub >"$out" 2>"$err" ||
+  code=$?
+[ $code -eq 6 ] || fail "exit code $code instead of 6"
+ok apply large-old.bin large.tpb -o n --resume state --pubkey k.pub
+same n large-new.bin
+rm n
+
 # From a file: sought by itself.
 stream 0 $((size / 2)) --resume state
 [ $code -eq 6 ] || fail "exit code $code instead of 6"

@@ -31,6 +31,15 @@ size_t round_trip(FilePair pair, const char* profile = "linux") {
   return round_trip(std::move(pair), options);
 }
 
+// The operations that the default level finds.
+std::vector<delta::PlannedOperation> plan(const PatchMaker& maker,
+                                          const delta::PatchOptions& options,
+                                          const std::vector<delta::Alignment>& alignments,
+                                          const delta::Interval& interval) {
+  const delta::PlanEffort& effort = delta::effort_of(delta::kDefaultLevel).plans.front();
+  return delta::plan_interval(maker.inputs(), 0, options, {interval, alignments, effort});
+}
+
 // ---- Round trips
 
 TEST(Delta, GeneratedModelsInBothDirections) {
@@ -43,6 +52,32 @@ TEST(Delta, GeneratedModelsInBothDirections) {
                 forth.new_file.size() * 4 / 5);
     }
   }
+}
+
+TEST(Delta, HigherLevelsMakeSmallerPatches) {
+  for (const char* kind : {"int8.tflite", "bf16.safetensors", "gguf"}) {
+    const FilePair pair = generated_pair(std::string("v1.") + kind, std::string("v2.") + kind);
+    std::map<unsigned, size_t> sizes;
+    for (const unsigned level : {1U, 6U, 9U}) {
+      SCOPED_TRACE(std::string(kind) + " at level " + std::to_string(level));
+      delta::PatchOptions options = options_for("linux", pair.new_file.size());
+      options.limits = delta::limits_at_level(options.limits, level);
+      options.level = level;
+      sizes[level] = round_trip(pair, options);
+    }
+    EXPECT_GE(sizes[1], sizes[6]) << kind;
+    EXPECT_GE(sizes[6], sizes[9]) << kind;
+    EXPECT_GT(sizes[1], sizes[9]) << kind << ": do levels make no difference?";
+  }
+}
+
+TEST(Delta, ThreadsWithinAnIntervalDoNotMatter) {
+  const FilePair pair{generated_model("v1.int8.tflite"), generated_model("v2.onnx")};
+  const PatchMaker maker({pair});
+  delta::PatchOptions options = options_for("linux", pair.new_file.size());
+  const std::vector<uint8_t> alone = maker.patch(0, options);
+  options.jobs = 3;
+  EXPECT_TRUE(maker.patch(0, options) == alone);
 }
 
 TEST(Delta, FromOneContainerToAnother) {
@@ -454,7 +489,7 @@ TEST(Operations, AreThoseOfThePlanInEveryProfile) {
     uint64_t planned = 0;
     for (uint64_t begin = 0; begin < size; begin += options.limits.restart_interval) {
       const uint64_t end = std::min<uint64_t>(begin + options.limits.restart_interval, size);
-      planned += delta::plan_interval(maker.inputs(), 0, options, alignments, {begin, end}).size();
+      planned += plan(maker, options, alignments, {begin, end}).size();
     }
     uint64_t count = 0, new_bytes = 0;
     for (const delta::OperationCount& operations : *counts) {
@@ -516,8 +551,7 @@ TEST(Plan, TilesEveryInterval) {
     for (uint64_t begin = 0; begin < size; begin += step) {
       const delta::Interval interval{begin, std::min(begin + step, size)};
       uint64_t at = begin;
-      for (const delta::PlannedOperation& planned :
-           delta::plan_interval(maker.inputs(), 0, options, alignments, interval)) {
+      for (const delta::PlannedOperation& planned : plan(maker, options, alignments, interval)) {
         ASSERT_EQ(planned.new_offset, at);
         ASSERT_GT(planned.operation.size, 0U);
         if (planned.operation.kind == OperationKind::kValues) {

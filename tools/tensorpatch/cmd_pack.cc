@@ -25,6 +25,7 @@ struct Options {
   std::string undo;
   std::optional<uint32_t> undo_security_version;
   std::vector<std::string> snap_reports;
+  unsigned level = 6;
   unsigned jobs = 0;
 };
 
@@ -83,6 +84,7 @@ Result<toolkit::PackOptions> pack_options(const Options& options, Terminal& term
   pack.version = options.version;
   pack.details = options.details;
   pack.snap_reports.assign(options.snap_reports.begin(), options.snap_reports.end());
+  pack.level = options.level;
   pack.jobs = options.jobs;
   pack.progress = terminal.progress();
   if (auto added = add_ways(options, pack); !added) return tl::unexpected(added.error());
@@ -234,6 +236,12 @@ void add_options(CLI::App* command, Options& options) {
   add_repeated(command, "--snap-report", options.snap_reports,
                "The JSON report of `tensorpatch snap`: marks the bundle; repeatable")
       ->type_name("FILE");
+  command
+      ->add_option("--level", options.level,
+                   "1 is quick to make and to apply, 9 tries most; never larger patches above 6")
+      ->check(CLI::Range(1, 9))
+      ->capture_default_str()
+      ->type_name("1-9");
   command->add_option("--jobs", options.jobs, "Threads; 0: one a processor")->type_name("N");
   add_force(command);
 }

@@ -130,7 +130,8 @@ struct PackOptions {
   // Reports of components that were snapped; what they say is in the manifest.
   std::vector<Path> snap_reports;
   std::optional<Signer> signer;
-  unsigned jobs = 0;  // threads; 0: one a processor. The bytes do not depend on it
+  unsigned level = 6;  // 1: quick, 9: small. Low ones use less of the profile's memory, too
+  unsigned jobs = 0;   // threads; 0: one a processor. The bytes do not depend on it
   ProgressCallback progress;
 };
 
