@@ -28,9 +28,9 @@ struct Cost {
 };
 constexpr Cost kCosts[] = {
     {"copy", 5, 0, 3, 0},
-    {"bytes", 212, 6834, 706, 8842},
-    {"literal", 3051, 0, 6819, 0},
-    {"", 286, 822, 428, 2417},  // any kind of values
+    {"bytes", 267, 7195, 883, 9749},
+    {"literal", 3662, 0, 8436, 0},
+    {"", 291, 986, 501, 3416},  // any kind of values
 };
 constexpr double kHashInstructions = 37;  // a byte of SHA-256, libsodium's portable C
 constexpr double kSignatureInstructions = 1.33e6;
