@@ -50,7 +50,7 @@ def measure(sizes, folder, core, board, work):
     if sodium.is_dir():
         common.append(f'-DTENSORPATCH_LIBSODIUM_SOURCE={sodium}')
     ours, others = [], []
-    targets = ['cortex_m_apply', *(f'device_size_{name}' for name, *_ in sizes.LINKED)]
+    targets = ['cortex_m_apply', *(f'device_size_{name}' for name, _ in sizes.LINKED)]
     for profile, bundle, workspace, dictionary, patch in work.updates:
         definitions = [f'-DTENSORPATCH_EXAMPLE_BUNDLE={bundle}']
         if patch:
@@ -71,7 +71,7 @@ def measure(sizes, folder, core, board, work):
                      find(r'bytes of stack: (\d+)', said)))
         if patch:
             others.append((core, dictionary, *hpatchlite(sizes, build, work.new, patch)))
-    code = [sizes.linked(build, name)[0] for name, *_ in sizes.LINKED]
+    code = [sizes.linked(build, name)[0] for name, _ in sizes.LINKED]
     return ours, (core, board, *code), others
 
 
@@ -158,7 +158,7 @@ def run(options):
                  'a byte, without ports', 'workspace', 'bytes of stack'), *updates)
     print('Bytes of code that the linker keeps of the device library, by codecs in the table that '
           'is handed to init:\n')
-    sizes.table(('core', 'board of QEMU', *(text for _, text, _ in sizes.LINKED)), *codes)
+    sizes.table(('core', 'board of QEMU', *(text for _, text in sizes.LINKED)), *codes)
     if not others:
         print('HPatchLite was left out: hdiffpatch is not installed, or its source was not there.')
         return 0
