@@ -609,8 +609,8 @@ std::optional<uint32_t> find_step(ValueType type, const uint8_t* values, uint64_
 
 }  // namespace
 
-int8_t lattice_place(ValueType type, uint32_t bits, uint32_t step) {
-  return static_cast<int8_t>(lattice_index(type, bits, step).bits);
+int32_t lattice_place(ValueType type, uint32_t bits, uint32_t step) {
+  return static_cast<int32_t>(centered(ValueType::kInt8, lattice_index(type, bits, step).bits));
 }
 
 std::optional<Lattice> find_lattice(const ValuePair& pair) {

@@ -50,7 +50,7 @@ std::optional<Grid> find_grid(const ValuePair& pair);
 // quantised values are that were stored as floats.
 std::optional<Lattice> find_lattice(const ValuePair& pair);
 // The multiple that a value of a lattice is.
-int8_t lattice_place(ValueType type, uint32_t bits, uint32_t step);
+int32_t lattice_place(ValueType type, uint32_t bits, uint32_t step);
 
 // k with grid_value(type, old_bits, grid, k) == new_bits, of least magnitude.
 std::optional<int32_t> grid_steps(ValueType type, uint32_t old_bits, uint32_t new_bits,

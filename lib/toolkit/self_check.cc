@@ -79,7 +79,7 @@ class StretchSink : public base::Sink {
  public:
   StretchSink(ApplierRun& run, const CheckStorage& storage,
               std::optional<bundle::BundleWriter::Resumption> from)
-      : run_(run), storage_(storage), from_(std::move(from)) {}
+      : run_(run), storage_(storage), from_(from) {}
 
   Result<void> write(base::Bytes data) override {
     if (storage_.is_over()) return fail(TENSORPATCH_E_CANCELLED, "the stretch is over");
@@ -175,7 +175,7 @@ class Checker {
       options.checkpoint = from->record;
     }
     ApplierRun run(options);
-    StretchSink sink(run, storage, std::move(from));
+    StretchSink sink(run, storage, from);
     const auto written = job_.writer->write({&stand_in_, 1}, sink);
     if (storage.is_over()) return {};
     Result<bool> done = written ? run.finish() : Result<bool>(tl::unexpected(written.error()));
