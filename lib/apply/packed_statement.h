@@ -38,10 +38,16 @@ inline bool unpack_statement(PackedStatement& packed, uint8_t stored, uint8_t* s
   return true;
 }
 
-// Whether it ended between runs, at the end of a header and 1 to 6 components.
+// Whether it is the size of a header and 1 to 6 components.
+inline bool statement_size_valid(size_t size) {
+  return size >= format::header::kSize + format::component::kSize &&
+         size <= format::kMaxStatementSize &&
+         (size - format::header::kSize) % format::component::kSize == 0;
+}
+
+// Whether it ended between runs, at the end of a component.
 inline bool statement_is_whole(const PackedStatement& packed) {
-  return packed.copies == 0 && packed.size >= format::header::kSize + format::component::kSize &&
-         (packed.size - format::header::kSize) % format::component::kSize == 0;
+  return packed.copies == 0 && statement_size_valid(packed.size);
 }
 
 }  // namespace tensorpatch

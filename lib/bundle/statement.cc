@@ -204,12 +204,10 @@ std::vector<uint8_t> pack_statement(base::Bytes bytes) {
 Result<std::vector<uint8_t>> unpack_statement(base::Bytes packed) {
   std::vector<uint8_t> bytes(format::kMaxStatementSize);
   PackedStatement state;
-  for (const uint8_t stored : packed) {
-    if (!tensorpatch::unpack_statement(state, stored, bytes.data())) {
-      return malformed("its size is not that of a header and 1 to 6 components");
-    }
-  }
-  if (!statement_is_whole(state)) {
+  const bool fits = std::ranges::all_of(packed, [&](uint8_t stored) {
+    return tensorpatch::unpack_statement(state, stored, bytes.data());
+  });
+  if (!fits || !statement_is_whole(state)) {
     return malformed("its size is not that of a header and 1 to 6 components");
   }
   bytes.resize(state.size);
@@ -235,8 +233,7 @@ Result<std::vector<uint8_t>> write_statement(const Statement& statement) {
 }
 
 Result<Statement> read_statement(base::Bytes bytes) {
-  if (!statement_is_whole({static_cast<uint16_t>(std::min<size_t>(bytes.size(), UINT16_MAX)), 0}) ||
-      bytes.size() > format::kMaxStatementSize) {
+  if (!statement_size_valid(bytes.size())) {
     return malformed("its size is not that of a header and 1 to 6 components");
   }
   const size_t count = (bytes.size() - format::header::kSize) / format::component::kSize;
