@@ -76,6 +76,16 @@ struct Special {
   uint64_t header_cost;
 };
 
+// The segments that hold scales; `model` may be null.
+std::vector<const model::Segment*> scales_of(const model::Model* model) {
+  std::vector<const model::Segment*> scales;
+  if (model == nullptr) return scales;
+  for (const model::Segment& segment : model->segments) {
+    if (segment.role == model::Role::kScale) scales.push_back(&segment);
+  }
+  return scales;
+}
+
 class Planner {
  public:
   Planner(const std::vector<ComponentInput>& components, uint32_t component,
@@ -88,7 +98,9 @@ class Planner {
         view_{components[component].new_bytes, task.interval.begin,
               (1u << options.limits.history_log2) - 1},
         interval_(task.interval),
-        old_floor_(old_floor(options.limits, task.interval.begin)) {}
+        old_floor_(old_floor(options.limits, task.interval.begin)),
+        old_scales_(scales_of(components[component].old_model)),
+        new_scales_(scales_of(components[component].new_model)) {}
 
   std::vector<PlannedOperation> run() {
     for (const Piece& piece : cut(task_.alignments)) split_rows(piece);
@@ -807,20 +819,16 @@ class Planner {
   // The scales of a bias are those of its weights times that of its input. They are told from
   // the weights' own in old, mostly still the same, or from those in new that came before.
   void add_products(const Piece& piece, std::vector<Special>& specials) const {
-    const ComponentInput& input = components_[component_];
     if (!effort_.special || piece.type != ValueType::kFloat32 || !all_values_allowed() ||
         piece.copied || piece.size > kLargestScales) {
       return;
     }
-    const auto is_alike = [&](const model::Segment& segment) {
-      return segment.role == model::Role::kScale && segment.size == piece.size;
-    };
     if (piece.old.has_value() && options_.limits.column_log2 != 0) {
       Piece elsewhere = piece;
       elsewhere.row_bytes = 0;
-      for (const model::Segment& scales : input.old_model->segments) {
-        if (!is_alike(scales) || scales.offset < old_floor_) continue;
-        elsewhere.old = OldPlace{scales.offset, component_};
+      for (const model::Segment* scales : old_scales_) {
+        if (scales->size != piece.size || scales->offset < old_floor_) continue;
+        elsewhere.old = OldPlace{scales->offset, component_};
         auto fit = fit_product(values_of(elsewhere));
         if (!fit) continue;
         specials.push_back(in_rows(elsewhere, std::move(*fit)));
@@ -828,12 +836,12 @@ class Planner {
         break;
       }
     }
-    for (const model::Segment& scales : input.new_model->segments) {
-      if (!is_alike(scales) || scales.offset < interval_.begin ||
-          scales.offset >= piece.new_offset || piece.new_offset - scales.offset > view_.reach) {
+    for (const model::Segment* scales : new_scales_) {
+      if (scales->size != piece.size || scales->offset < interval_.begin ||
+          scales->offset >= piece.new_offset || piece.new_offset - scales->offset > view_.reach) {
         continue;
       }
-      const ValuePair pair{*piece.type, view_.bytes.data() + scales.offset,
+      const ValuePair pair{*piece.type, view_.bytes.data() + scales->offset,
                            view_.bytes.data() + piece.new_offset, piece.size / 4};
       const auto factor = product_factor(pair);
       if (!factor) continue;
@@ -841,7 +849,7 @@ class Planner {
       special.operation.kind = OperationKind::kValues;
       special.operation.type = *piece.type;
       special.operation.intra = 1;
-      special.operation.row_bytes = static_cast<uint32_t>(piece.new_offset - scales.offset);
+      special.operation.row_bytes = static_cast<uint32_t>(piece.new_offset - scales->offset);
       special.operation.factor = *factor;
       specials.push_back(std::move(special));
       break;
@@ -941,6 +949,8 @@ class Planner {
   NewView view_;
   Interval interval_;
   uint64_t old_floor_;
+  std::vector<const model::Segment*> old_scales_;  // looked through for each small float tensor
+  std::vector<const model::Segment*> new_scales_;
   std::vector<Piece> pieces_;
   std::vector<PlannedOperation> out_;
 };
